@@ -1,0 +1,171 @@
+//! `regrant dev`: the whole server with no configuration, for trying out.
+
+use std::{
+    fs,
+    io::Write as _,
+    net::SocketAddr,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use clap::Args;
+use tokio::net::TcpListener;
+
+use super::{Outcome, Refused, asked_to_stop, assemble, start_log};
+use crate::{
+    App,
+    client::{Client, ClientType, GrantType, RedirectUri, RegisteredSecret},
+    clock::Clock,
+    config::Config,
+    ids::{ClientId, Username},
+    scope::Scope,
+    secret::{ClientSecretHash, SecretText, ServerSecret},
+    server::{self, Listeners},
+    store::{self, RotationPolicy},
+};
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// Where to listen; loopback only
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// The store's URL [default: an embedded one in the data folder]
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// The folder for the embedded store and the secret
+    #[arg(long, value_name = "DIR", default_value = "regrant-data")]
+    data: PathBuf,
+}
+
+/// The embedded store of a data folder.
+pub(super) fn store_url(data: &Path) -> String {
+    format!("sqlite:{}", data.join("regrant.db").display())
+}
+
+/// The secret of a data folder.
+pub(super) fn secret_file(data: &Path) -> PathBuf {
+    data.join("secret")
+}
+
+pub(super) async fn run(arguments: Arguments) -> Outcome {
+    let mut config = Config::read(None)?;
+    if let Some(listen) = arguments.listen {
+        config.listen = listen;
+    }
+    if let Some(url) = arguments.store {
+        config.store = url;
+    } else if config.store == Config::default().store {
+        config.store = store_url(&arguments.data);
+    }
+    if !config.listen.ip().is_loopback() {
+        return Err(Refused(format!(
+            "dev has demo records with known passwords, so it listens on loopback only, not on {}. Use regrant serve",
+            config.listen
+        )));
+    }
+    let public = TcpListener::bind(config.listen).await.map_err(|error| {
+        Refused(format!("cannot listen on {}: {error}. Choose another with --listen", config.listen))
+    })?;
+    config.listen = public.local_addr()?;
+    config.validate()?;
+    start_log(&config);
+
+    let secret = match config.secret_file.is_some() || config.secret.is_some() {
+        true => config.server_secret()?,
+        false => own_secret(&arguments.data)?,
+    };
+    let store = store::open(&config.store, Clock::system()).await?;
+    let app = assemble(&config, &secret, store, true).await?;
+    create_demo_records(&app).await?;
+
+    let management = match TcpListener::bind(config.management_listen).await {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            tracing::warn!(address = %config.management_listen, %error, "no health page: the address is taken");
+            None
+        }
+    };
+    print_welcome(&app, &config);
+    server::run(app, &config, Listeners { public, management }, asked_to_stop()).await?;
+    Ok(())
+}
+
+/// The secret of the data folder; made on first start, readable by its owner only.
+fn own_secret(data: &Path) -> Result<ServerSecret, Refused> {
+    let file = secret_file(data);
+    if !file.exists() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(data)?;
+        let secret = ServerSecret::generate();
+        let mut created = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file)?;
+        created.write_all(secret.to_text().expose().as_bytes())?;
+        created.sync_all()?;
+    }
+    Ok(ServerSecret::parse(&fs::read_to_string(&file)?)?)
+}
+
+/// The demo client and user of the design; those that are there stay as they are.
+async fn create_demo_records(app: &Arc<App>) -> Outcome {
+    use GrantType::{AuthorizationCode, ClientCredentials, DeviceCode, Password, RefreshToken};
+    let now = app.store.now();
+    let client = |id: &str, client_type, secrets: Vec<RegisteredSecret>, grant_types: Vec<GrantType>| {
+        Ok::<_, Refused>(Client {
+            id: ClientId::parse(id)?,
+            client_type,
+            secrets,
+            grant_types,
+            scope: Scope::parse("profile read write")?,
+            redirect_uris: vec![
+                RedirectUri::parse("http://127.0.0.1/callback")?,
+                RedirectUri::parse("http://127.0.0.1/docs/oauth2-redirect.html")?,
+            ],
+            audience: vec![],
+            rotation: RotationPolicy::Rotate,
+            grace_seconds: None,
+            disabled: false,
+            epoch: 1,
+            version: 1,
+            created_at: now,
+            demo: true,
+        })
+    };
+    let hash = ClientSecretHash::of(&SecretText::new("demo-secret".into()));
+    let secret = RegisteredSecret { hash, expires_at: None };
+    let confidential = vec![Password, RefreshToken, ClientCredentials, AuthorizationCode, DeviceCode];
+    let public = vec![AuthorizationCode, RefreshToken, Password, DeviceCode];
+    app.store.create_client(&client("demo", ClientType::Confidential, vec![secret], confidential)?).await?;
+    app.store.create_client(&client("demo-public", ClientType::Public, vec![], public)?).await?;
+
+    let username = Username::parse("demo")?;
+    if app.store.owner(crate::ids::OwnerId::of(&username)).await?.is_none() {
+        let mut owner = app.passwords.new_owner(username, &SecretText::new("demo-password".into()), now).await?;
+        owner.demo = true;
+        app.store.create_owner(&owner).await?;
+    }
+    Ok(())
+}
+
+fn print_welcome(app: &App, config: &Config) {
+    let issuer = app.issuer.url();
+    println!(
+        "Regrant {version} is running for development, with demo records, on {store}.
+
+  Swagger UI   {issuer}/docs
+  Metadata     {issuer}/.well-known/oauth-authorization-server
+  OpenAPI      {issuer}/openapi.yaml
+
+Get a token pair:
+
+  curl -s -u demo:demo-secret {issuer}/oauth2/token \\
+    -d grant_type=password -d username=demo -d password=demo-password
+
+Refresh it (paste the refresh_token of the last answer):
+
+  curl -s -u demo:demo-secret {issuer}/oauth2/token \\
+    -d grant_type=refresh_token -d refresh_token=PASTE_IT_HERE
+
+Stop with Ctrl-C.",
+        version = env!("CARGO_PKG_VERSION"),
+        store = config.store,
+    );
+}

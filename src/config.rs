@@ -1,0 +1,273 @@
+//! Reads the settings: a TOML file, then the environment, then flags; checked before anything starts.
+//!
+//! Not here: checks that need the store, see `cli/check.rs`.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use url::Url;
+
+use crate::secret::{InvalidServerSecret, ServerSecret};
+
+/// All settings, with the same names in the file, the environment (`REGRANT_…`, `__` for nesting) and, where
+/// one exists, the flag.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The issuer: the URL that clients know this server by (RFC 8414 §2). Empty means `http://LISTEN`.
+    pub issuer: String,
+    /// The store's URL.
+    pub store: String,
+    /// A file that holds the server's secret.
+    pub secret_file: Option<PathBuf>,
+    /// The server's secret itself, in base64url. Prefer the file.
+    pub secret: Option<String>,
+    /// Where health and metrics are served; never on the public address.
+    pub management_listen: SocketAddr,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// The default resource of access tokens (RFC 9068 §3). Empty means the issuer.
+    pub audience: String,
+    /// OAuth 2.1: no password grant anywhere.
+    pub oauth21: bool,
+    /// The algorithm of new signing keys.
+    pub signing_algorithm: SigningAlgorithm,
+    /// The form of the log.
+    pub log_format: LogFormat,
+    /// How long things live.
+    pub lifetimes: Lifetimes,
+    /// How passwords are hashed.
+    pub passwords: Passwords,
+}
+
+/// Lifetimes, all in seconds.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Lifetimes {
+    /// Access token.
+    pub access_token_seconds: u32,
+    /// Refresh token that nobody uses.
+    pub refresh_idle_seconds: u32,
+    /// Grant, however often it is refreshed.
+    pub refresh_absolute_seconds: u32,
+    /// How long the previous refresh token is accepted again while its successor is unused.
+    pub grace_seconds: u32,
+}
+
+/// Password hashing: argon2id (RFC 9106).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Passwords {
+    /// Memory per hash, KiB.
+    pub memory_kib: u32,
+    /// Passes.
+    pub iterations: u32,
+    /// Lanes.
+    pub parallelism: u32,
+    /// Threads that hash; 0 means one per core.
+    pub threads: usize,
+    /// Logins that may wait; above that the answer is 503. 0 means half a second's worth.
+    pub queue: usize,
+    /// Shortest new password, in characters.
+    pub minimum_length: usize,
+}
+
+/// The algorithms that access tokens can be signed with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum SigningAlgorithm {
+    /// ECDSA on P-256.
+    #[default]
+    ES256,
+    /// Ed25519.
+    EdDSA,
+    /// RSA, 2048 bits: for old clients.
+    RS256,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            issuer: String::new(),
+            store: "sqlite:regrant-data/regrant.db".into(),
+            secret_file: None,
+            secret: None,
+            management_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            trusted_proxies: Vec::new(),
+            audience: String::new(),
+            oauth21: false,
+            signing_algorithm: SigningAlgorithm::default(),
+            log_format: LogFormat::default(),
+            lifetimes: Lifetimes::default(),
+            passwords: Passwords::default(),
+        }
+    }
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self {
+            access_token_seconds: 600,
+            refresh_idle_seconds: 14 * 24 * 3600,
+            refresh_absolute_seconds: 90 * 24 * 3600,
+            grace_seconds: 60,
+        }
+    }
+}
+
+impl Default for Passwords {
+    fn default() -> Self {
+        // OWASP's minimum for argon2id; weaker settings are refused.
+        Self { memory_kib: 19 * 1024, iterations: 2, parallelism: 1, threads: 0, queue: 0, minimum_length: 8 }
+    }
+}
+
+/// Why the settings can't be used; each text says what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file or variable that can't be read as settings.
+    #[error("{0}")]
+    Unreadable(String),
+    /// A value that makes no sense, by setting name.
+    #[error("{setting}: {problem}")]
+    Invalid {
+        /// The setting's name.
+        setting: &'static str,
+        /// What to change.
+        problem: String,
+    },
+    /// The secret is missing.
+    #[error(
+        "secret: there is none. Set secret_file to a file that holds 32 random bytes in base64url; make it with: openssl rand 32 | basenc --base64url | tr -d '=' > FILE && chmod 600 FILE"
+    )]
+    NoSecret,
+    /// The secret is no good.
+    #[error("secret: {0}")]
+    Secret(#[from] InvalidServerSecret),
+}
+
+impl Config {
+    /// Reads the file, if there is one, then the environment.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unreadable`] names the file or variable and the field.
+    pub fn read(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let mut settings = config::Config::builder();
+        if let Some(file) = file {
+            settings = settings.add_source(config::File::from(file).format(config::FileFormat::Toml));
+        }
+        let environment = config::Environment::with_prefix("REGRANT")
+            .prefix_separator("_")
+            .separator("__")
+            .try_parsing(true)
+            .list_separator(",")
+            .with_list_parse_key("trusted_proxies")
+            .ignore_empty(true);
+        settings
+            .add_source(environment)
+            .build()
+            .and_then(config::Config::try_deserialize)
+            .map_err(|error| ConfigError::Unreadable(error.to_string()))
+    }
+
+    /// Checks what can be checked without a store.
+    ///
+    /// # Errors
+    /// The first [`ConfigError::Invalid`].
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let invalid = |setting, problem: String| Err(ConfigError::Invalid { setting, problem });
+        let Lifetimes { access_token_seconds, refresh_idle_seconds, refresh_absolute_seconds, grace_seconds } =
+            self.lifetimes;
+        if access_token_seconds == 0 {
+            return invalid("lifetimes.access_token_seconds", "must be at least 1".into());
+        }
+        if u64::from(refresh_idle_seconds) < 2 * u64::from(access_token_seconds) {
+            return invalid(
+                "lifetimes.refresh_idle_seconds",
+                format!(
+                    "must be at least twice lifetimes.access_token_seconds ({access_token_seconds}), or clients that refresh on time are logged out"
+                ),
+            );
+        }
+        if refresh_absolute_seconds < refresh_idle_seconds || refresh_absolute_seconds > 366 * 24 * 3600 {
+            return invalid(
+                "lifetimes.refresh_absolute_seconds",
+                format!("must be at least lifetimes.refresh_idle_seconds ({refresh_idle_seconds}) and at most a year"),
+            );
+        }
+        if grace_seconds > access_token_seconds || grace_seconds > 3600 {
+            return invalid(
+                "lifetimes.grace_seconds",
+                format!("must be at most lifetimes.access_token_seconds ({access_token_seconds}) and at most 3600"),
+            );
+        }
+        let Passwords { memory_kib, iterations, parallelism, .. } = self.passwords;
+        if parallelism == 0 || u64::from(memory_kib) * u64::from(iterations) < 2 * 19 * 1024 || memory_kib < 7 * 1024 {
+            return invalid(
+                "passwords",
+                "weaker than the OWASP minimum for argon2id: memory_kib = 19456, iterations = 2, parallelism = 1"
+                    .into(),
+            );
+        }
+        self.issuer_url().map(drop)
+    }
+
+    /// The issuer, without a trailing slash.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] when it is not an http or https URL without query and fragment
+    /// (RFC 8414 §2).
+    pub fn issuer_url(&self) -> Result<Url, ConfigError> {
+        let text = if self.issuer.is_empty() { format!("http://{}", self.listen) } else { self.issuer.clone() };
+        let invalid = |problem: &str| ConfigError::Invalid { setting: "issuer", problem: problem.to_owned() };
+        let url = Url::parse(&text).map_err(|error| invalid(&format!("{text:?} is not a URL: {error}")))?;
+        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+            return Err(invalid("must start with https://"));
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(invalid("must have no query and no fragment (RFC 8414 section 2)"));
+        }
+        if url.path() != "/" {
+            return Err(invalid("must have no path: give the server a host name of its own"));
+        }
+        Ok(url)
+    }
+
+    /// The issuer exactly as tokens and metadata carry it.
+    ///
+    /// # Errors
+    /// As [`issuer_url`](Self::issuer_url).
+    pub fn issuer_text(&self) -> Result<String, ConfigError> {
+        Ok(self.issuer_url()?.as_str().trim_end_matches('/').to_owned())
+    }
+
+    /// The server's secret, from `secret` or `secret_file`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] says how to make one.
+    pub fn server_secret(&self) -> Result<ServerSecret, ConfigError> {
+        let text = match (&self.secret, &self.secret_file) {
+            (Some(text), _) => text.clone(),
+            (None, Some(file)) => std::fs::read_to_string(file)
+                .map_err(|error| ConfigError::Unreadable(format!("secret_file {}: {error}", file.display())))?,
+            (None, None) => return Err(ConfigError::NoSecret),
+        };
+        Ok(ServerSecret::parse(&text)?)
+    }
+}

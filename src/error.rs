@@ -1,0 +1,161 @@
+//! The errors of the token endpoint: the RFC's code outside, our reason inside.
+//!
+//! The variant is the code of [RFC 6749 §5.2](https://www.rfc-editor.org/rfc/rfc6749#section-5.2), so there
+//! is nothing to map. Each reason has one fixed text for the client; the log reads the cause.
+//!
+//! Not here: the HTTP response, see `http/error_response.rs`.
+
+use crate::store::{Refusal, RevocationReason, StoreError};
+
+/// Why a token request was refused.
+#[derive(Debug)]
+pub enum TokenError {
+    /// `invalid_request`, 400.
+    InvalidRequest(InvalidRequest),
+    /// `invalid_client`, 401.
+    InvalidClient(InvalidClient),
+    /// `invalid_grant`, 400.
+    InvalidGrant(InvalidGrant),
+    /// `unauthorized_client`, 400.
+    UnauthorizedClient,
+    /// `unsupported_grant_type`, 400.
+    UnsupportedGrantType,
+    /// `invalid_scope`, 400.
+    InvalidScope(InvalidScope),
+    /// `temporarily_unavailable`, 503.
+    TemporarilyUnavailable(String),
+    /// `server_error`, 500.
+    ServerError(String),
+}
+
+/// What is wrong with the form of a request. The client reads the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRequest {
+    /// Not `application/x-www-form-urlencoded`.
+    #[error("the Content-Type must be application/x-www-form-urlencoded")]
+    ContentType,
+    /// Over 16 KiB; answered with 413.
+    #[error("the request body is larger than 16 KiB")]
+    BodyTooLarge,
+    /// The body ended early or stalled.
+    #[error("the request body could not be read")]
+    BodyUnreadable,
+    /// Broken percent-encoding, not UTF-8, or a NUL.
+    #[error("the request body is not well-formed: check percent-encoding and UTF-8")]
+    Malformed,
+    /// RFC 6749 §3.2.
+    #[error("a parameter is repeated")]
+    RepeatedParameter,
+    /// RFC 6749 §2.3.1, RFC 9700 §4.3.2.
+    #[error("parameters of this endpoint belong in the request body, not in the query string")]
+    Query,
+    /// RFC 6749 §2.3.
+    #[error("the client authenticated in two ways; use the Authorization header or client_secret, not both")]
+    TwoAuthentications,
+    /// The two client identifiers differ.
+    #[error("client_id differs from the client in the Authorization header")]
+    ClientIdMismatch,
+    /// A REQUIRED parameter is not there.
+    #[error("a required parameter is missing: {0}")]
+    Missing(&'static str),
+    /// Wrong method; answered with 405.
+    #[error("this endpoint does not answer this method")]
+    Method,
+}
+
+/// Why client authentication failed. The client reads one text for all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidClient {
+    /// No credentials and no `client_id`.
+    Missing,
+    /// The Authorization header can't be read as Basic.
+    MalformedBasic,
+    /// There is no such client.
+    Unknown,
+    /// The secret is wrong or has expired.
+    WrongSecret,
+    /// A public client sent a secret, or a confidential one sent none.
+    WrongMethod,
+    /// The client is shut out.
+    Disabled,
+}
+
+/// Why a grant was refused. The client reads one text per grant type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvalidGrant {
+    /// Unknown user, wrong password, or disabled.
+    Password,
+    /// Not a refresh token of ours.
+    NotOurs,
+    /// A refresh token that was not accepted.
+    RefreshToken(Refusal),
+    /// A refresh token that was used before: the grant is revoked.
+    Replayed {
+        /// Why it counts as replayed.
+        reason: RevocationReason,
+        /// The generation presented.
+        presented: u32,
+        /// The generation that was current.
+        current: u32,
+    },
+}
+
+/// Why a scope was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidScope {
+    /// Against the grammar of RFC 6749 §3.3.
+    #[error("the scope is malformed: use printable ASCII words separated by single spaces")]
+    Malformed,
+    /// More than the client is registered for.
+    #[error("the scope goes beyond what this client may ask for")]
+    BeyondClient,
+    /// More than was granted.
+    #[error("the scope goes beyond what was granted")]
+    BeyondGrant,
+}
+
+impl TokenError {
+    /// The `error` code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest(_) => "invalid_request",
+            Self::InvalidClient(_) => "invalid_client",
+            Self::InvalidGrant(_) => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope(_) => "invalid_scope",
+            Self::TemporarilyUnavailable(_) => "temporarily_unavailable",
+            Self::ServerError(_) => "server_error",
+        }
+    }
+
+    /// The `error_description`: printable ASCII without quotes and backslashes.
+    pub fn description(&self) -> String {
+        match self {
+            Self::InvalidRequest(reason) => reason.to_string(),
+            Self::InvalidClient(_) => "client authentication failed".into(),
+            Self::InvalidGrant(InvalidGrant::Password) => "the username or password is wrong".into(),
+            Self::InvalidGrant(_) => "the refresh token is invalid, expired or revoked".into(),
+            Self::UnauthorizedClient => "this client is not registered for this grant type".into(),
+            Self::UnsupportedGrantType => "this server does not support this grant type".into(),
+            Self::InvalidScope(reason) => reason.to_string(),
+            Self::TemporarilyUnavailable(_) => "the server cannot answer right now; send the same request again".into(),
+            Self::ServerError(_) => "the server failed; the request id in X-Request-Id names it in the log".into(),
+        }
+    }
+}
+
+impl From<InvalidRequest> for TokenError {
+    fn from(reason: InvalidRequest) -> Self {
+        Self::InvalidRequest(reason)
+    }
+}
+
+impl From<StoreError> for TokenError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(cause) => Self::TemporarilyUnavailable(cause),
+            StoreError::Corrupt(cause) => Self::ServerError(cause),
+        }
+    }
+}

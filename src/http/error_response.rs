@@ -1,0 +1,108 @@
+//! Renders errors: the only place that does
+//! ([RFC 6749 §5.2](https://www.rfc-editor.org/rfc/rfc6749#section-5.2)).
+//!
+//! Not here: which error it is, see `error.rs`.
+
+use poem::{
+    Response,
+    http::{HeaderValue, StatusCode, header},
+};
+use poem_openapi::Object;
+use serde::Serialize;
+
+use super::openapi::Documented;
+use crate::error::{InvalidRequest, TokenError};
+
+/// Seconds after which a client may ask again. Longer than a command's deadline, so that the first try has
+/// then either happened or never will.
+const RETRY_AFTER_SECONDS: &str = "1";
+
+/// The body of every error.
+#[derive(Debug, Serialize, Object)]
+pub struct OAuthError {
+    /// The error code of RFC 6749 section 5.2.
+    pub error: String,
+    /// What went wrong, for the developer of the client. Don't parse it.
+    pub error_description: String,
+    /// A page that explains the code and what to do.
+    pub error_uri: String,
+}
+
+/// Makes error responses for one issuer.
+#[derive(Clone, Debug)]
+pub struct ErrorRenderer {
+    issuer: String,
+}
+
+impl ErrorRenderer {
+    /// `issuer` is the base of `error_uri`.
+    pub const fn new(issuer: String) -> Self {
+        Self { issuer }
+    }
+
+    /// The response for a refused token request.
+    pub fn token_error(&self, error: &TokenError) -> Response {
+        let status = match error {
+            TokenError::InvalidRequest(InvalidRequest::BodyTooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+            TokenError::InvalidRequest(InvalidRequest::Method) => StatusCode::METHOD_NOT_ALLOWED,
+            TokenError::InvalidRequest(_)
+            | TokenError::InvalidGrant(_)
+            | TokenError::UnauthorizedClient
+            | TokenError::UnsupportedGrantType
+            | TokenError::InvalidScope(_) => StatusCode::BAD_REQUEST,
+            TokenError::InvalidClient(_) => StatusCode::UNAUTHORIZED,
+            TokenError::TemporarilyUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            TokenError::ServerError(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let mut response = self.render(status, error.code(), error.description());
+        let headers = response.headers_mut();
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static(r#"Basic realm="regrant", charset="UTF-8""#),
+            );
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        response
+    }
+
+    /// The response for a request that reached no endpoint: unknown path, wrong method, a panic.
+    pub fn outside_endpoints(&self, error: &poem::Error, allow: Option<&Documented>) -> Response {
+        match error.status() {
+            StatusCode::NOT_FOUND => {
+                self.render(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path; see /docs".into())
+            }
+            StatusCode::METHOD_NOT_ALLOWED => {
+                let mut response = self.token_error(&InvalidRequest::Method.into());
+                if let Some(methods) = allow.and_then(|documented| HeaderValue::from_str(&documented.allow()).ok()) {
+                    response.headers_mut().insert(header::ALLOW, methods);
+                }
+                response
+            }
+            StatusCode::PAYLOAD_TOO_LARGE => self.token_error(&InvalidRequest::BodyTooLarge.into()),
+            status if status.is_client_error() => self.token_error(&InvalidRequest::Malformed.into()),
+            _ => self.token_error(&TokenError::ServerError(error.to_string())),
+        }
+    }
+
+    fn render(&self, status: StatusCode, code: &str, description: String) -> Response {
+        let body = OAuthError {
+            error: code.to_owned(),
+            error_description: description,
+            error_uri: format!("{}/docs/errors/{code}", self.issuer),
+        };
+        let body = serde_json::to_vec(&body).unwrap_or_default();
+        let mut response = Response::builder().status(status).content_type("application/json").body(body);
+        no_store(&mut response);
+        response
+    }
+}
+
+/// RFC 6749 §5.1: neither tokens nor errors are kept by caches.
+pub fn no_store(response: &mut Response) {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+}

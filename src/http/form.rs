@@ -1,0 +1,123 @@
+//! Reads an `application/x-www-form-urlencoded` body strictly
+//! ([RFC 6749 §3.2](https://www.rfc-editor.org/rfc/rfc6749#section-3.2), Appendix B).
+//!
+//! Not here: which parameters an endpoint knows, see its own file.
+
+use std::{collections::HashMap, time::Duration};
+
+use poem::{Request, RequestBody, http::header};
+use zeroize::Zeroizing;
+
+use crate::error::InvalidRequest;
+
+/// The largest body that is read, bytes.
+pub const MAX_BODY_BYTES: usize = 16 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The parameters of a form. Those without a value are left out (RFC 6749 §3.2).
+pub struct Form(HashMap<String, Zeroizing<String>>);
+
+impl Form {
+    /// Reads the body of a request.
+    ///
+    /// # Errors
+    /// `invalid_request`, with the reason.
+    pub async fn read(request: &Request, body: &mut RequestBody) -> Result<Self, InvalidRequest> {
+        if !is_form(request) {
+            return Err(InvalidRequest::ContentType);
+        }
+        let read = body.take().map_err(|_| InvalidRequest::BodyUnreadable)?.into_bytes_limit(MAX_BODY_BYTES);
+        let bytes = match tokio::time::timeout(BODY_TIMEOUT, read).await {
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(poem::error::ReadBodyError::PayloadTooLarge)) => return Err(InvalidRequest::BodyTooLarge),
+            Ok(Err(_)) | Err(_) => return Err(InvalidRequest::BodyUnreadable),
+        };
+        Self::parse(&bytes)
+    }
+
+    /// Parses the text of a form.
+    ///
+    /// # Errors
+    /// `invalid_request` for a repeated parameter, broken percent-encoding, or bytes that are not UTF-8.
+    pub fn parse(bytes: &[u8]) -> Result<Self, InvalidRequest> {
+        let mut parameters = HashMap::new();
+        for pair in bytes.split(|b| *b == b'&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = match pair.iter().position(|b| *b == b'=') {
+                Some(at) => (&pair[..at], &pair[at + 1..]),
+                None => (pair, [].as_slice()),
+            };
+            let name = decode(name).ok_or(InvalidRequest::Malformed)?;
+            let value = Zeroizing::new(decode(value).ok_or(InvalidRequest::Malformed)?);
+            // RFC 6749 §3.2: parameters MUST NOT be included more than once. Two readers of one request
+            // could otherwise see two different ones.
+            if parameters.insert(name, value).is_some() {
+                return Err(InvalidRequest::RepeatedParameter);
+            }
+        }
+        parameters.retain(|_, value: &mut Zeroizing<String>| !value.is_empty());
+        Ok(Self(parameters))
+    }
+
+    /// Takes a parameter out.
+    pub fn take(&mut self, name: &str) -> Option<String> {
+        self.0.remove(name).map(|mut value| std::mem::take(&mut *value))
+    }
+}
+
+fn is_form(request: &Request) -> bool {
+    let media_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    media_type
+        .and_then(|text| text.split(';').next())
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
+}
+
+/// Decodes `+` and percent-escapes; `None` for a broken escape, bytes that are not UTF-8, or a NUL.
+pub fn decode(bytes: &[u8]) -> Option<String> {
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((first, tail)) = rest.split_first() {
+        rest = match first {
+            b'%' => {
+                let (digits, tail) = tail.split_first_chunk::<2>()?;
+                let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+                decoded.push(digit(digits[0])? * 16 + digit(digits[1])?);
+                tail
+            }
+            b'+' => {
+                decoded.push(b' ');
+                tail
+            }
+            other => {
+                decoded.push(*other);
+                tail
+            }
+        };
+    }
+    String::from_utf8(decoded).ok().filter(|text| !text.contains('\0'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_decoded_and_empty_ones_left_out() {
+        let mut form = Form::parse(b"a=1&b=x+%C3%A9%2B&c=&d&&e=%3D=").unwrap();
+        assert_eq!(form.take("a").as_deref(), Some("1"));
+        assert_eq!(form.take("b").as_deref(), Some("x é+"));
+        assert_eq!(form.take("c"), None);
+        assert_eq!(form.take("d"), None);
+        assert_eq!(form.take("e").as_deref(), Some("=="));
+    }
+
+    #[test]
+    fn malformed_forms_are_refused() {
+        for bad in [b"a=%".as_slice(), b"a=%4", b"a=%zz", b"a=%+1", b"a=%ff", b"a=\xff", b"a=%00", b"%00=a"] {
+            assert_eq!(Form::parse(bad).err(), Some(InvalidRequest::Malformed), "{bad:?}");
+        }
+        for twice in [b"a=1&a=1".as_slice(), b"a=&a=1", b"a&%61=2"] {
+            assert_eq!(Form::parse(twice).err(), Some(InvalidRequest::RepeatedParameter), "{twice:?}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! `/.well-known/oauth-authorization-server` ([RFC 8414](https://www.rfc-editor.org/rfc/rfc8414)) and
+//! `/.well-known/jwks.json`. Only what works is listed.
+
+use std::sync::Arc;
+
+use poem::{IntoResponse, Response};
+use poem_openapi::{
+    ApiResponse, Object, OpenApi,
+    registry::{MetaMediaType, MetaResponse, MetaResponses, Registry},
+    types::Type,
+};
+use serde::Serialize;
+
+use super::Tag;
+use crate::{App, client::GrantType};
+
+/// How long a verifier may keep the documents, seconds. A new signing key must be published this long
+/// before it signs.
+const MAX_AGE: &str = "public, max-age=3600";
+
+/// Authorization server metadata (RFC 8414 section 2).
+#[derive(Debug, Serialize, Object)]
+struct Metadata {
+    /// The issuer of all tokens.
+    issuer: String,
+    /// Where tokens are issued.
+    token_endpoint: String,
+    /// Where the public keys are.
+    jwks_uri: String,
+    /// Empty until there is an authorization endpoint.
+    response_types_supported: Vec<String>,
+    /// The grants that this server answers.
+    grant_types_supported: Vec<String>,
+    /// How clients may authenticate.
+    token_endpoint_auth_methods_supported: Vec<String>,
+    /// A page for developers.
+    service_documentation: String,
+}
+
+/// A JWK set (RFC 7517 section 5).
+#[derive(Debug, Serialize, Object)]
+struct JwkSet {
+    /// Public keys, to verify access tokens with.
+    keys: Vec<JsonWebKey>,
+}
+
+/// A public key (RFC 7517 section 4).
+#[derive(Debug, Serialize, Object)]
+struct JsonWebKey {
+    /// Key type.
+    kty: String,
+    /// Key identifier, as the token's header names it.
+    kid: String,
+    /// Always `sig`.
+    #[oai(rename = "use")]
+    usage: String,
+    /// The algorithm the key signs with.
+    alg: String,
+    /// The curve of an EC or OKP key.
+    crv: Option<String>,
+    /// The x coordinate, or the public key of an OKP key.
+    x: Option<String>,
+    /// The y coordinate of an EC key.
+    y: Option<String>,
+    /// The modulus of an RSA key.
+    n: Option<String>,
+    /// The exponent of an RSA key.
+    e: Option<String>,
+}
+
+/// The endpoints.
+pub struct MetadataEndpoint {
+    app: Arc<App>,
+}
+
+impl MetadataEndpoint {
+    /// The endpoints of one server.
+    pub const fn new(app: Arc<App>) -> Self {
+        Self { app }
+    }
+}
+
+#[OpenApi]
+impl MetadataEndpoint {
+    /// Discover the server
+    ///
+    /// Endpoints, grants and client authentication methods, for clients that configure themselves.
+    #[oai(
+        path = "/.well-known/oauth-authorization-server",
+        method = "get",
+        operation_id = "getAuthorizationServerMetadata",
+        tag = "Tag::Discovery"
+    )]
+    async fn metadata(&self) -> Document<Metadata> {
+        let issuer = self.app.issuer.url();
+        let texts = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+        Document::of(&Metadata {
+            issuer: issuer.to_owned(),
+            token_endpoint: format!("{issuer}/oauth2/token"),
+            jwks_uri: format!("{issuer}/.well-known/jwks.json"),
+            response_types_supported: vec![],
+            grant_types_supported: GrantType::SERVED
+                .iter()
+                .filter(|grant_type| self.app.serves(**grant_type))
+                .map(ToString::to_string)
+                .collect(),
+            token_endpoint_auth_methods_supported: texts(&["client_secret_basic", "client_secret_post", "none"]),
+            service_documentation: format!("{issuer}/docs"),
+        })
+    }
+
+    /// Get the public keys
+    ///
+    /// Verify access tokens with them; look a token's key up by `kid`.
+    #[oai(path = "/.well-known/jwks.json", method = "get", operation_id = "getJwks", tag = "Tag::Discovery")]
+    async fn jwks(&self) -> Document<JwkSet> {
+        Document::of(&self.app.issuer.signing().jwks())
+    }
+}
+
+/// A cacheable JSON document that any page may read: it is public.
+struct Document<T> {
+    json: Vec<u8>,
+    kind: std::marker::PhantomData<fn() -> T>,
+}
+
+impl<T> Document<T> {
+    fn of(value: &impl Serialize) -> Self {
+        Self { json: serde_json::to_vec(value).unwrap_or_default(), kind: std::marker::PhantomData }
+    }
+}
+
+impl<T> IntoResponse for Document<T> {
+    fn into_response(self) -> Response {
+        Response::builder()
+            .content_type("application/json")
+            .header("Cache-Control", MAX_AGE)
+            .header("Access-Control-Allow-Origin", "*")
+            .body(self.json)
+    }
+}
+
+impl<T: Type> ApiResponse for Document<T> {
+    fn meta() -> MetaResponses {
+        MetaResponses {
+            responses: vec![MetaResponse {
+                description: "The document; it may be cached for an hour.",
+                status: Some(200),
+                status_range: None,
+                content: vec![MetaMediaType { content_type: "application/json", schema: T::schema_ref() }],
+                headers: vec![],
+            }],
+        }
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}

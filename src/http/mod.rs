@@ -1,0 +1,123 @@
+//! The endpoints, one file each, and what every response has in common.
+//!
+//! Not here: accepting connections, see `server.rs`.
+
+mod credentials;
+mod docs;
+mod error_response;
+mod form;
+mod metadata;
+mod openapi;
+mod request_context;
+mod token;
+
+use std::{net::IpAddr, sync::Arc};
+
+use poem::{
+    Endpoint, EndpointExt, IntoResponse, Request, Response, Route, endpoint::BoxEndpoint, endpoint::make_sync, get,
+    handler, http::StatusCode, middleware::CatchPanic, web::Data,
+};
+use poem_openapi::{ContactObject, LicenseObject, OpenApiService, Tags};
+use serde_json::Value;
+
+use self::{
+    error_response::ErrorRenderer, metadata::MetadataEndpoint, openapi::Documented, request_context::identify,
+    token::TokenEndpoint,
+};
+use crate::App;
+
+/// The groups of the OpenAPI document.
+#[derive(Tags)]
+enum Tag {
+    /// The endpoints of RFC 6749.
+    OAuth,
+    /// Documents that clients and resource servers configure themselves with.
+    Discovery,
+}
+
+fn service(app: &Arc<App>, errors: &ErrorRenderer) -> OpenApiService<(TokenEndpoint, MetadataEndpoint), ()> {
+    let endpoints = (TokenEndpoint::new(Arc::clone(app), errors.clone()), MetadataEndpoint::new(Arc::clone(app)));
+    OpenApiService::new(endpoints, "Regrant", env!("CARGO_PKG_VERSION"))
+        .description("An OAuth 2.0 authorization server whose refresh is right under any retry.")
+        .license(LicenseObject::new("MIT OR Apache-2.0").url("https://spdx.org/licenses/MIT.html"))
+        .contact(ContactObject::new().name("The Regrant contributors"))
+}
+
+/// The OpenAPI document of a server.
+pub fn document(app: &Arc<App>) -> Value {
+    let errors = ErrorRenderer::new(app.issuer.url().to_owned());
+    openapi::document(&service(app, &errors), app.issuer.url(), app.oauth21)
+}
+
+/// Everything that the public address serves.
+pub fn public(app: &Arc<App>, trusted_proxies: &[IpAddr]) -> BoxEndpoint<'static, Response> {
+    let errors = ErrorRenderer::new(app.issuer.url().to_owned());
+    let service = service(app, &errors);
+    let document = openapi::document(&service, app.issuer.url(), app.oauth21);
+    let documented = Documented::paths(&document);
+    let json = serde_json::to_vec_pretty(&document).unwrap_or_default();
+    let yaml = serde_saphyr::to_string(&document).unwrap_or_default();
+    let serve = |content_type: &'static str, body: Vec<u8>| {
+        get(make_sync(move |_| {
+            Response::builder().content_type(content_type).header("Cache-Control", "no-cache").body(body.clone())
+        }))
+    };
+    let home =
+        get(make_sync(|_| Response::builder().status(StatusCode::SEE_OTHER).header("Location", "/docs").finish()));
+    let routes = Route::new()
+        .at("/", home)
+        .at("/openapi.json", serve("application/json", json))
+        .at("/openapi.yaml", serve("application/yaml", yaml.into_bytes()));
+    let routes = docs::mount(routes, &document, app.demo).nest("/", service);
+
+    let for_errors = errors;
+    let answered = Arc::new(routes.with(CatchPanic::new()));
+    let trusted: Arc<[IpAddr]> = trusted_proxies.into();
+    let whole = WithErrors { next: answered, errors: for_errors, documented: Arc::new(documented) };
+    whole.around(move |next, request| identify(next, request, Arc::clone(&trusted))).map_to_response().boxed()
+}
+
+/// Turns what no endpoint answered into an OAuth error, so that no framework text reaches a client.
+struct WithErrors<E> {
+    next: Arc<E>,
+    errors: ErrorRenderer,
+    documented: Arc<std::collections::BTreeMap<String, Documented>>,
+}
+
+impl<E: Endpoint> Endpoint for WithErrors<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        let path = request.uri().path().to_owned();
+        Ok(match self.next.call(request).await {
+            Ok(response) => response.into_response(),
+            Err(error) => {
+                if error.status().is_server_error() {
+                    tracing::error!(%error, path, "request failed");
+                }
+                self.errors.outside_endpoints(&error, self.documented.get(&path))
+            }
+        })
+    }
+}
+
+/// What the management address serves: health, for the load balancer and the operator.
+pub fn management(app: &Arc<App>) -> BoxEndpoint<'static, Response> {
+    Route::new()
+        .at("/health/live", get(make_sync(|_| "live\n")))
+        .at("/health/ready", get(ready))
+        .data(Arc::clone(app))
+        .map_to_response()
+        .boxed()
+}
+
+#[handler]
+async fn ready(Data(app): Data<&Arc<App>>) -> Response {
+    match app.store.ping().await {
+        Ok(()) => "ready\n".into_response(),
+        Err(error) => {
+            tracing::warn!(%error, "not ready");
+            Response::builder().status(StatusCode::SERVICE_UNAVAILABLE).body("the store does not answer\n")
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What every request brings along: an id for the log, the client's address, the headers.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use poem::{
+    Addr, Endpoint, FromRequest, IntoResponse, Request, RequestBody, Response,
+    http::{HeaderMap, HeaderName, HeaderValue},
+};
+
+use crate::{clock::random_bytes, ids::ClientId};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The context of one request.
+#[derive(Clone, Debug)]
+pub struct RequestContext {
+    /// Under this id the log tells more.
+    pub request_id: String,
+    /// Where the request came from.
+    pub address: Option<IpAddr>,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The client, once it is authenticated.
+    pub client: ClientSlot,
+}
+
+/// Filled once the client is known, so that the log names it also when the request fails later.
+#[derive(Clone, Debug, Default)]
+pub struct ClientSlot(Arc<OnceLock<ClientId>>);
+
+impl ClientSlot {
+    /// Notes who the client is.
+    pub fn set(&self, client: ClientId) {
+        // Set once for each request; a second value would be the same.
+        drop(self.0.set(client));
+    }
+
+    /// Who the client is, if that is known.
+    pub fn get(&self) -> Option<&ClientId> {
+        self.0.get()
+    }
+}
+
+impl<'a> FromRequest<'a> for RequestContext {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
+        let known = request.extensions().get::<Identity>();
+        Ok(Self {
+            request_id: known.map(|identity| identity.request_id.clone()).unwrap_or_default(),
+            address: known.and_then(|identity| identity.address),
+            headers: request.headers().clone(),
+            client: ClientSlot::default(),
+        })
+    }
+}
+
+/// What [`identify`] found out about a request.
+#[derive(Clone, Debug)]
+struct Identity {
+    request_id: String,
+    address: Option<IpAddr>,
+}
+
+/// Gives every request an id and every response the header that names it.
+pub async fn identify<E: Endpoint>(
+    next: Arc<E>,
+    mut request: Request,
+    trusted: Arc<[IpAddr]>,
+) -> poem::Result<Response> {
+    let request_id = URL_SAFE_NO_PAD.encode(random_bytes::<12>());
+    let address = client_address(&request, &trusted);
+    request.extensions_mut().insert(Identity { request_id: request_id.clone(), address });
+    let mut response = next.call(request).await?.into_response();
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    Ok(response)
+}
+
+/// The peer's address; the last forwarded one that no trusted proxy has, when the peer is a trusted proxy.
+/// Anybody else's `X-Forwarded-For` says nothing.
+fn client_address(request: &Request, trusted: &[IpAddr]) -> Option<IpAddr> {
+    let Addr::SocketAddr(peer) = request.remote_addr().0 else { return None };
+    let peer = peer.ip().to_canonical();
+    if !trusted.contains(&peer) {
+        return Some(peer);
+    }
+    let forwarded = request.headers().get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+    let hops: Vec<IpAddr> =
+        forwarded.flat_map(|list| list.split(',')).map_while(|hop| hop.trim().parse::<IpAddr>().ok()).collect();
+    hops.into_iter().rev().find(|hop| !trusted.contains(hop)).or(Some(peer))
+}

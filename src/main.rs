@@ -1,0 +1,7 @@
+//! The `regrant` binary: hands the command line to `cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    regrant::cli::main()
+}

@@ -1,0 +1,27 @@
+//! The names of keys. Everything of one owner carries the hash tag `{owner}`, so it shares a cluster slot
+//! and one script may touch all of it.
+
+use crate::ids::{ClientId, GrantId, OwnerId};
+
+/// Pattern of all owners, for listings.
+pub(super) const OWNERS: &str = "as:u:*";
+/// Pattern of all clients, for listings.
+pub(super) const CLIENTS: &str = "as:c:*";
+/// The hash of sealed signing keys, by slot.
+pub(super) const SIGNING_KEYS: &str = "as:jk";
+
+pub(super) fn grant(owner: OwnerId, id: GrantId) -> String {
+    format!("as:g:{{{owner}}}:{id}")
+}
+
+pub(super) fn owner(id: OwnerId) -> String {
+    format!("as:u:{{{id}}}")
+}
+
+pub(super) fn grants_of(owner: OwnerId) -> String {
+    format!("as:ug:{{{owner}}}")
+}
+
+pub(super) fn client(id: &ClientId) -> String {
+    format!("as:c:{id}")
+}

@@ -1,0 +1,203 @@
+//! Records as Redis hashes, and the answers of scripts as outcomes.
+
+use std::{collections::HashMap, str::FromStr};
+
+use redis::Value;
+
+use crate::{
+    clock::Timestamp,
+    ids::{ClientId, Subject},
+    scope::Scope,
+    store::{
+        GrantRecord, GrantStatus, LiveGrant, OwnerRecord, OwnerStatus, Refusal, RevocationReason, Rotation, StoreError,
+    },
+};
+
+/// A hash as `HGETALL` answers it.
+pub(super) type Fields = HashMap<String, Vec<u8>>;
+
+fn corrupt(what: &str) -> StoreError {
+    StoreError::Corrupt(format!("redis: {what}"))
+}
+
+fn text(fields: &Fields, name: &str) -> Result<String, StoreError> {
+    let bytes = fields.get(name).ok_or_else(|| corrupt(&format!("no field {name}")))?;
+    String::from_utf8(bytes.clone()).map_err(|_| corrupt(&format!("field {name} is not text")))
+}
+
+fn number<T: FromStr>(fields: &Fields, name: &str) -> Result<T, StoreError> {
+    text(fields, name)?.parse().map_err(|_| corrupt(&format!("field {name} is not a number")))
+}
+
+fn time(fields: &Fields, name: &str) -> Result<Timestamp, StoreError> {
+    number(fields, name).map(Timestamp)
+}
+
+/// Audiences are URIs, so a space separates them.
+pub(super) fn join_audience(audience: &[String]) -> String {
+    audience.join(" ")
+}
+
+fn split_audience(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+pub(super) fn grant(fields: &Fields) -> Result<GrantRecord, StoreError> {
+    let status = match text(fields, "st")?.as_str() {
+        "A" => GrantStatus::Active,
+        "R" => GrantStatus::Revoked {
+            reason: RevocationReason::parse(&text(fields, "rr")?).ok_or_else(|| corrupt("unknown reason"))?,
+            at: time(fields, "rt")?,
+        },
+        _ => return Err(corrupt("unknown grant status")),
+    };
+    let optional = |name: &str| if fields.contains_key(name) { text(fields, name) } else { Ok(String::new()) };
+    Ok(GrantRecord {
+        status,
+        family_hash: fields
+            .get("fh")
+            .and_then(|bytes| bytes.as_slice().try_into().ok())
+            .ok_or_else(|| corrupt("no family hash"))?,
+        generation: number(fields, "gen")?,
+        key_id: number(fields, "k")?,
+        current_since: time(fields, "tr")?,
+        created_at: time(fields, "t0")?,
+        absolute_expiry: time(fields, "abs")?,
+        idle_ms: number(fields, "idl")?,
+        grace_ms: number(fields, "grw")?,
+        client_id: ClientId::parse(&text(fields, "cid")?).map_err(|_| corrupt("client_id"))?,
+        owner_epoch: number(fields, "ue")?,
+        client_epoch: number(fields, "ce")?,
+        scope: Scope::parse(&text(fields, "sc")?).map_err(|_| corrupt("scope"))?,
+        audience: split_audience(&optional("au")?),
+        access_expires_at: time(fields, "atx")?,
+        used_in_place: optional("cu")? == "1",
+        repeats: optional("nr")?.parse().unwrap_or(0),
+    })
+}
+
+pub(super) fn owner(fields: &Fields) -> Result<OwnerRecord, StoreError> {
+    Ok(OwnerRecord {
+        username: serde_json::from_value(text(fields, "name")?.into()).map_err(|_| corrupt("username"))?,
+        subject: Subject(text(fields, "sub")?),
+        status: match text(fields, "st")?.as_str() {
+            "A" => OwnerStatus::Active,
+            "D" => OwnerStatus::Disabled,
+            _ => return Err(corrupt("unknown owner status")),
+        },
+        epoch: number(fields, "ue")?,
+        sealed_password: fields.get("phc").cloned().ok_or_else(|| corrupt("no password hash"))?,
+        created_at: time(fields, "t0")?,
+        demo: fields.contains_key("demo"),
+    })
+}
+
+/// The fields of a new owner, name and value in turn.
+pub(super) fn owner_fields(owner: &OwnerRecord) -> Vec<Vec<u8>> {
+    let status = if owner.status == OwnerStatus::Active { "A" } else { "D" };
+    let mut fields: Vec<Vec<u8>> = Vec::with_capacity(14);
+    for (name, value) in [
+        ("name", owner.username.as_str().as_bytes()),
+        ("sub", owner.subject.0.as_bytes()),
+        ("st", status.as_bytes()),
+        ("ue", owner.epoch.to_string().as_bytes()),
+        ("phc", &owner.sealed_password),
+        ("t0", owner.created_at.0.to_string().as_bytes()),
+    ] {
+        fields.push(name.into());
+        fields.push(value.to_vec());
+    }
+    if owner.demo {
+        fields.extend([b"demo".to_vec(), b"1".to_vec()]);
+    }
+    fields
+}
+
+/// The answer of a script: texts, one after the other.
+pub(super) struct Reply {
+    values: std::vec::IntoIter<Value>,
+    /// The code.
+    pub(super) code: String,
+    /// The store's time.
+    pub(super) now: Timestamp,
+}
+
+impl Reply {
+    pub(super) fn parse(values: Vec<Value>) -> Result<Self, StoreError> {
+        let mut reply = Self { values: values.into_iter(), code: String::new(), now: Timestamp(0) };
+        reply.code = reply.text()?;
+        reply.now = reply.time()?;
+        Ok(reply)
+    }
+
+    pub(super) fn text(&mut self) -> Result<String, StoreError> {
+        match self.values.next() {
+            Some(Value::BulkString(bytes)) => String::from_utf8(bytes).map_err(|_| corrupt("answer is not text")),
+            other => Err(corrupt(&format!("unexpected answer {other:?}"))),
+        }
+    }
+
+    pub(super) fn number<T: FromStr>(&mut self) -> Result<T, StoreError> {
+        self.text()?.parse().map_err(|_| corrupt("answer is not a number"))
+    }
+
+    fn time(&mut self) -> Result<Timestamp, StoreError> {
+        self.number().map(Timestamp)
+    }
+
+    pub(super) fn texts(&mut self) -> Result<Vec<String>, StoreError> {
+        match self.values.next() {
+            Some(Value::Array(values)) => {
+                let mut inner = Self { values: values.into_iter(), code: String::new(), now: self.now };
+                let mut texts = Vec::with_capacity(inner.values.len());
+                while inner.values.len() > 0 {
+                    texts.push(inner.text()?);
+                }
+                Ok(texts)
+            }
+            other => Err(corrupt(&format!("unexpected answer {other:?}"))),
+        }
+    }
+
+    fn reason(&mut self) -> Result<RevocationReason, StoreError> {
+        RevocationReason::parse(&self.text()?).ok_or_else(|| corrupt("unknown reason"))
+    }
+
+    /// The outcome of `rotate.lua`.
+    pub(super) fn rotation(mut self, presented: u32, requested: Option<&Scope>) -> Result<Rotation, StoreError> {
+        let refused = |refusal| Ok(Rotation::Refused(refusal));
+        match self.code.as_str() {
+            "OK" => Ok(Rotation::Rotated(self.live(requested)?)),
+            "RT" => Ok(Rotation::Repeated(self.live(requested)?)),
+            "FW" => Ok(Rotation::Repaired(self.live(requested)?)),
+            "RP" => Ok(Rotation::Replayed { reason: self.reason()?, presented, current: self.number()? }),
+            "NF" => refused(Refusal::Unknown),
+            "WF" => refused(Refusal::WrongFamily),
+            "WC" => refused(Refusal::WrongClient {
+                issued_to: ClientId::parse(&self.text()?).map_err(|_| corrupt("client_id"))?,
+            }),
+            "RV" => refused(Refusal::Revoked(self.reason()?)),
+            "XP" => refused(Refusal::Expired),
+            "SC" => refused(Refusal::Scope),
+            "TL" => Ok(Rotation::TooLate { now: self.now }),
+            code => Err(corrupt(&format!("unknown code {code}"))),
+        }
+    }
+
+    fn live(&mut self, requested: Option<&Scope>) -> Result<LiveGrant, StoreError> {
+        let (generation, key_id) = (self.number()?, self.number()?);
+        let (current_since, expires_at, absolute_expiry) = (self.time()?, self.time()?, self.time()?);
+        let granted = Scope::parse(&self.text()?).map_err(|_| corrupt("scope"))?;
+        Ok(LiveGrant {
+            now: self.now,
+            generation,
+            key_id,
+            current_since,
+            expires_at,
+            absolute_expiry,
+            scope: requested.cloned().unwrap_or(granted),
+            audience: split_audience(&self.text()?),
+            subject: Subject(self.text()?),
+        })
+    }
+}

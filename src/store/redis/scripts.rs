@@ -1,0 +1,25 @@
+//! The scripts, hashed once. A script that Redis has forgotten is sent again by the library.
+
+use redis::Script;
+
+pub(super) struct Scripts {
+    pub(super) rotate: Script,
+    pub(super) create_grant: Script,
+    pub(super) revoke_grant: Script,
+    pub(super) create_owner: Script,
+    pub(super) change_owner: Script,
+    pub(super) write_client: Script,
+}
+
+impl Scripts {
+    pub(super) fn new() -> Self {
+        Self {
+            rotate: Script::new(include_str!("lua/rotate.lua")),
+            create_grant: Script::new(include_str!("lua/create_grant.lua")),
+            revoke_grant: Script::new(include_str!("lua/revoke_grant.lua")),
+            create_owner: Script::new(include_str!("lua/create_owner.lua")),
+            change_owner: Script::new(include_str!("lua/change_owner.lua")),
+            write_client: Script::new(include_str!("lua/write_client.lua")),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The access token: a JWT as [RFC 9068](https://www.rfc-editor.org/rfc/rfc9068) profiles it.
+//!
+//! Not here: the keys, see `token/keys.rs`; when one is issued, see `token/mod.rs`.
+
+use aws_lc_rs::hmac;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Serialize, Serializer};
+
+use crate::{
+    clock::Timestamp,
+    ids::{ClientId, GrantId, Subject},
+    scope::Scope,
+    secret::sha256,
+};
+
+/// The claims of RFC 9068 §2.2, and the grant's id for introspection.
+#[derive(Debug, Serialize)]
+pub struct Claims<'a> {
+    /// Who issued it.
+    pub iss: &'a str,
+    /// The resource owner.
+    pub sub: &'a Subject,
+    /// The resources it is for; never empty. One is written as a string (RFC 7519 §4.1.3).
+    #[serde(serialize_with = "one_or_many")]
+    pub aud: &'a [String],
+    /// Expiry, seconds since the epoch.
+    pub exp: i64,
+    /// Issue time, seconds since the epoch.
+    pub iat: i64,
+    /// Its identifier.
+    pub jti: String,
+    /// The client.
+    pub client_id: &'a ClientId,
+    /// The scope, absent when empty.
+    #[serde(skip_serializing_if = "Scope::is_empty")]
+    pub scope: &'a Scope,
+    /// The grant it came of.
+    pub gid: String,
+}
+
+fn one_or_many<S: Serializer>(audience: &&[String], serializer: S) -> Result<S::Ok, S::Error> {
+    match audience {
+        [one] => serializer.serialize_str(one),
+        many => many.serialize(serializer),
+    }
+}
+
+/// When an access token issued for a generation ends: it never outlives its grant.
+pub fn expiry(issued_at: Timestamp, lifetime_ms: i64, absolute_expiry: Timestamp) -> Timestamp {
+    issued_at.plus(lifetime_ms).min(absolute_expiry)
+}
+
+/// The `jti`: computed from what the token is for, so that a repeated answer names the same token and a
+/// replay inside the grace buys no second one.
+pub fn token_id(key: &hmac::Key, grant: GrantId, generation: u32, issued_at: Timestamp, scope: &Scope) -> String {
+    let mut context = hmac::Context::with_key(key);
+    context.update(&grant.0);
+    context.update(&generation.to_be_bytes());
+    // Under `keep` a generation is used many times; each use is an issue time of its own.
+    context.update(&issued_at.0.to_be_bytes());
+    context.update(&sha256(scope.as_str().as_bytes()));
+    URL_SAFE_NO_PAD.encode(&context.sign().as_ref()[..16])
+}

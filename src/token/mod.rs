@@ -1,0 +1,239 @@
+//! Issues tokens for a valid grant: the store's one atomic write, then the texts
+//! ([RFC 6749 §5.1](https://www.rfc-editor.org/rfc/rfc6749#section-5.1)).
+//!
+//! Not here: whether the grant is valid, see `grant/`.
+
+pub mod access_token;
+pub mod keys;
+pub mod refresh_token;
+
+use aws_lc_rs::hmac;
+
+use self::{
+    access_token::Claims,
+    keys::SigningKeys,
+    refresh_token::{FamilySecret, RefreshToken, RefreshTokenKeys},
+};
+use crate::{
+    client::GrantType,
+    clock::Timestamp,
+    config::Config,
+    error::{InvalidGrant, InvalidScope, TokenError},
+    grant::ValidGrant,
+    ids::{ClientId, GrantId, Subject},
+    scope::Scope,
+    secret::{SecretText, ServerSecret},
+    store::{GrantCreation, LiveGrant, NewGrant, Presented, Refusal, RevocationReason, Rotation, Store},
+};
+
+/// What a token response says.
+#[derive(Debug)]
+pub struct IssuedTokens {
+    /// The access token.
+    pub access_token: SecretText,
+    /// Seconds until it expires.
+    pub expires_in: i64,
+    /// Its scope.
+    pub scope: Scope,
+    /// The refresh token, and the seconds until it expires unused.
+    pub refresh_token: Option<(SecretText, i64)>,
+    /// The grant, for the log.
+    pub grant: GrantId,
+    /// What happened, for the log and the metrics.
+    pub outcome: &'static str,
+}
+
+/// Makes tokens: the keys, and the lifetimes that the configuration gives them.
+#[derive(Debug)]
+pub struct Issuer {
+    url: String,
+    default_audience: Vec<String>,
+    signing: SigningKeys,
+    refresh: RefreshTokenKeys,
+    token_id_key: hmac::Key,
+    access_token_lifetime_ms: i64,
+    idle_ms: i64,
+    absolute_ms: i64,
+    grace_ms: i64,
+}
+
+impl std::fmt::Debug for RefreshTokenKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RefreshTokenKeys(redacted)")
+    }
+}
+
+impl Issuer {
+    /// Puts the keys and the lifetimes together. `url` is the issuer's, as tokens carry it.
+    pub fn new(config: &Config, url: String, secret: &ServerSecret, signing: SigningKeys) -> Self {
+        let milliseconds = |seconds: u32| i64::from(seconds) * 1000;
+        let lifetimes = &config.lifetimes;
+        let audience = if config.audience.is_empty() { url.clone() } else { config.audience.clone() };
+        Self {
+            url,
+            default_audience: vec![audience],
+            signing,
+            refresh: RefreshTokenKeys::new(secret, &[]),
+            token_id_key: secret.mac_key(b"access token ids"),
+            access_token_lifetime_ms: milliseconds(lifetimes.access_token_seconds),
+            idle_ms: milliseconds(lifetimes.refresh_idle_seconds),
+            absolute_ms: milliseconds(lifetimes.refresh_absolute_seconds),
+            grace_ms: milliseconds(lifetimes.grace_seconds),
+        }
+    }
+
+    /// The issuer's URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The signing keys.
+    pub const fn signing(&self) -> &SigningKeys {
+        &self.signing
+    }
+
+    /// Reads a refresh token that this deployment issued.
+    pub fn decode_refresh_token(&self, text: &SecretText) -> Option<RefreshToken> {
+        self.refresh.decode(text.expose())
+    }
+
+    /// Writes to the store what the grant leads to, and makes the tokens.
+    ///
+    /// # Errors
+    /// `invalid_grant` and `invalid_scope` as the store decides, `temporarily_unavailable` when it can't.
+    pub async fn issue(&self, grant: ValidGrant, store: &dyn Store) -> Result<IssuedTokens, TokenError> {
+        match grant {
+            ValidGrant::Password { client, owner, scope } => {
+                let family_secret = FamilySecret::random();
+                let refreshable = client.may_use(GrantType::RefreshToken);
+                let mut new = NewGrant {
+                    id: GrantId::random(),
+                    owner: owner.id(),
+                    owner_epoch: owner.epoch(),
+                    client_id: client.id.clone(),
+                    client_epoch: client.epoch,
+                    family_hash: family_secret.hash(),
+                    key_id: self.refresh.current_id(),
+                    scope,
+                    audience: client.audience.clone(),
+                    // Without a refresh token the grant lives as long as its one access token.
+                    idle_ms: if refreshable { self.idle_ms } else { self.access_token_lifetime_ms },
+                    absolute_ms: if refreshable { self.absolute_ms } else { self.access_token_lifetime_ms },
+                    grace_ms: client.grace_seconds.map_or(self.grace_ms, |seconds| i64::from(seconds) * 1000),
+                    access_token_lifetime_ms: self.access_token_lifetime_ms,
+                    deadline: store.deadline(),
+                };
+                let live = create(&mut new, owner.subject().clone(), store).await?;
+                let token = RefreshToken { owner: new.owner, grant: new.id, generation: 1, family_secret };
+                self.answer(&client.id, &token, &live, refreshable, "granted")
+            }
+            ValidGrant::RefreshToken { client, token, scope } => {
+                let mut presented = Presented {
+                    owner: token.owner,
+                    grant: token.grant,
+                    generation: token.generation,
+                    family_hash: token.family_secret.hash(),
+                    client_id: client.id.clone(),
+                    client_epoch: client.epoch,
+                    requested_scope: scope,
+                    rotation: client.rotation,
+                    new_key_id: self.refresh.current_id(),
+                    access_token_lifetime_ms: self.access_token_lifetime_ms,
+                    deadline: store.deadline(),
+                };
+                let (live, outcome) = rotate(&mut presented, store).await?;
+                let next = RefreshToken { generation: live.generation, ..token };
+                self.answer(&client.id, &next, &live, true, outcome)
+            }
+        }
+    }
+
+    fn answer(
+        &self,
+        client_id: &ClientId,
+        token: &RefreshToken,
+        live: &LiveGrant,
+        refreshable: bool,
+        outcome: &'static str,
+    ) -> Result<IssuedTokens, TokenError> {
+        let issued_at = live.current_since;
+        let expires_at = access_token::expiry(issued_at, self.access_token_lifetime_ms, live.absolute_expiry);
+        let claims = Claims {
+            iss: &self.url,
+            sub: &live.subject,
+            aud: if live.audience.is_empty() { &self.default_audience } else { &live.audience },
+            exp: expires_at.seconds(),
+            iat: issued_at.seconds(),
+            jti: access_token::token_id(&self.token_id_key, token.grant, live.generation, issued_at, &live.scope),
+            client_id,
+            scope: &live.scope,
+            gid: token.grant.to_string(),
+        };
+        let access_token = self.signing.sign(&claims).map_err(TokenError::ServerError)?;
+        let refresh_token =
+            refreshable.then(|| (self.refresh.encode(token, live.key_id), live.expires_at.seconds_left(live.now)));
+        Ok(IssuedTokens {
+            access_token: SecretText::new(access_token),
+            expires_in: expires_at.seconds_left(live.now),
+            scope: live.scope.clone(),
+            refresh_token,
+            grant: token.grant,
+            outcome,
+        })
+    }
+}
+
+/// Creates the grant; the id is the caller's, so the second try can't create a second one.
+async fn create(new: &mut NewGrant, subject: Subject, store: &dyn Store) -> Result<LiveGrant, TokenError> {
+    for _ in 0..2 {
+        match store.create_grant(new).await? {
+            GrantCreation::Stored { now, overflow } => {
+                for oldest in overflow {
+                    store.revoke_grant(new.owner, oldest, RevocationReason::Overflow).await?;
+                }
+                return Ok(live_from_creation(new, subject, now));
+            }
+            // Disabled or changed between the password check and here: the check no longer counts.
+            GrantCreation::OwnerChanged => return Err(TokenError::InvalidGrant(InvalidGrant::Password)),
+            // The store's clock is ahead of our guess; the answer has corrected it.
+            GrantCreation::TooLate { .. } => new.deadline = store.deadline(),
+        }
+    }
+    Err(TokenError::TemporarilyUnavailable("the store keeps answering after the deadline".into()))
+}
+
+fn live_from_creation(new: &NewGrant, subject: Subject, now: Timestamp) -> LiveGrant {
+    let absolute_expiry = now.plus(new.absolute_ms);
+    LiveGrant {
+        now,
+        subject,
+        scope: new.scope.clone(),
+        audience: new.audience.clone(),
+        generation: 1,
+        key_id: new.key_id,
+        current_since: now,
+        expires_at: now.plus(new.idle_ms).min(absolute_expiry),
+        absolute_expiry,
+    }
+}
+
+/// Rotates, once more when the store's clock is ahead of our guess.
+async fn rotate(presented: &mut Presented, store: &dyn Store) -> Result<(LiveGrant, &'static str), TokenError> {
+    for _ in 0..2 {
+        return match store.rotate(presented).await? {
+            Rotation::Rotated(live) => Ok((live, "rotated")),
+            Rotation::Repeated(live) => Ok((live, "repeated")),
+            Rotation::Repaired(live) => Ok((live, "repaired")),
+            Rotation::Replayed { reason, presented, current } => {
+                Err(TokenError::InvalidGrant(InvalidGrant::Replayed { reason, presented, current }))
+            }
+            Rotation::Refused(Refusal::Scope) => Err(TokenError::InvalidScope(InvalidScope::BeyondGrant)),
+            Rotation::Refused(refusal) => Err(TokenError::InvalidGrant(InvalidGrant::RefreshToken(refusal))),
+            Rotation::TooLate { .. } => {
+                presented.deadline = store.deadline();
+                continue;
+            }
+        };
+    }
+    Err(TokenError::TemporarilyUnavailable("the store keeps answering after the deadline".into()))
+}

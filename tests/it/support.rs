@@ -1,0 +1,354 @@
+//! Starts what the tests talk to: servers in this process and redis-servers of their own.
+
+use std::{
+    net::TcpListener as StdListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use regrant::{
+    App,
+    client::{Client, ClientType, GrantType, RegisteredSecret},
+    clock::{Clock, random_bytes},
+    config::Config,
+    ids::{ClientId, Username},
+    resource_owner::PasswordKeeper,
+    scope::Scope,
+    secret::{ClientSecretHash, SecretText, ServerSecret},
+    server::{self, Listeners},
+    store::{self, RotationPolicy, Store},
+    token::{Issuer, keys::SigningKeys},
+};
+use serde_json::Value;
+use tokio::{net::TcpListener, sync::oneshot};
+
+/// A redis-server of our own; killed when dropped.
+pub struct Redis {
+    child: Child,
+    pub port: u16,
+    folder: tempfile::TempDir,
+}
+
+/// A port that nobody listens on right now.
+pub fn free_port() -> u16 {
+    StdListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+impl Redis {
+    /// Starts one that keeps nothing.
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let child = spawn_redis(port, folder.path(), &[]);
+        let redis = Self { child, port, folder };
+        redis.wait();
+        redis
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Kills it without warning.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again on the same port and folder, empty unless it saved.
+    pub fn restart(&mut self) {
+        self.child = spawn_redis(self.port, self.folder.path(), &[]);
+        self.wait();
+    }
+
+    /// Writes the RDB file and returns its bytes.
+    pub fn saved(&self) -> Vec<u8> {
+        let mut connection = self.connection();
+        let () = redis::cmd("SAVE").query(&mut connection).unwrap();
+        std::fs::read(self.folder.path().join("dump.rdb")).unwrap()
+    }
+
+    pub fn connection(&self) -> redis::Connection {
+        redis::Client::open(self.url()).unwrap().get_connection().unwrap()
+    }
+
+    fn wait(&self) {
+        wait_for("redis-server", || std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok());
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn spawn_redis(port: u16, folder: &Path, more: &[&str]) -> Child {
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--databases", "10000"])
+        .arg("--dir")
+        .arg(folder)
+        .args(more)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("redis-server is installed; tests/run installs it")
+}
+
+/// Polls until `ready`, at most 20 seconds.
+pub fn wait_for(what: &str, mut ready: impl FnMut() -> bool) {
+    for _ in 0..2000 {
+        if ready() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("{what} did not get ready");
+}
+
+/// The URL of a fresh database in a redis-server that all tests of this run share.
+pub fn redis_url() -> String {
+    static SHARED: OnceLock<String> = OnceLock::new();
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let base = SHARED.get_or_init(|| {
+        let port = free_port();
+        let folder = std::env::temp_dir();
+        let child = spawn_redis(port, &folder, &[]);
+        // Its end is tied to this process: statics are never dropped.
+        let watcher =
+            format!("while kill -0 {} 2>/dev/null; do sleep 0.2; done; kill -9 {}", std::process::id(), child.id());
+        Command::new("sh").args(["-c", &watcher]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait_for("redis-server", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        format!("redis://127.0.0.1:{port}")
+    });
+    format!("{base}/{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Which store a server runs on.
+#[derive(Clone, Copy, Debug)]
+pub enum On {
+    Embedded,
+    Redis,
+}
+
+/// A server in this process, reached over HTTP like any other.
+pub struct Server {
+    pub url: String,
+    pub app: Arc<App>,
+    pub clock: Clock,
+    pub http: reqwest::Client,
+    stop: Option<oneshot::Sender<()>>,
+    _folder: tempfile::TempDir,
+}
+
+/// Cheap enough for tests; the smallest that the server accepts is far more work.
+pub fn quick_passwords() -> regrant::config::Passwords {
+    regrant::config::Passwords { memory_kib: 64, iterations: 1, threads: 2, queue: 4096, ..Default::default() }
+}
+
+impl Server {
+    pub async fn start(on: On) -> Self {
+        Self::start_with(on, |_| {}).await
+    }
+
+    pub async fn start_with(on: On, change: impl FnOnce(&mut Config)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = match on {
+            On::Embedded => format!("sqlite:{}", folder.path().join("regrant.db").display()),
+            On::Redis => redis_url(),
+        };
+        Self::start_on(&url, &ServerSecret::generate(), Clock::system(), folder, change).await
+    }
+
+    /// A node on a given store, for tests with several.
+    pub async fn start_on(
+        store_url: &str,
+        secret: &ServerSecret,
+        clock: Clock,
+        folder: tempfile::TempDir,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        let public = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut config =
+            Config { listen: public.local_addr().unwrap(), passwords: quick_passwords(), ..Config::default() };
+        change(&mut config);
+        let store = store::open(store_url, clock.clone()).await.unwrap();
+        let signing = SigningKeys::load(store.as_ref(), secret, config.signing_algorithm).await.unwrap();
+        let issuer = Issuer::new(&config, config.issuer_text().unwrap(), secret, signing);
+        let passwords = PasswordKeeper::start(&config.passwords, secret).unwrap();
+        let app = Arc::new(App { store, issuer, passwords, oauth21: config.oauth21, demo: false });
+        let (stop, stopped) = oneshot::channel::<()>();
+        let url = format!("http://{}", config.listen);
+        let served = Arc::clone(&app);
+        tokio::spawn(async move {
+            let shutdown = async { drop(stopped.await) };
+            server::run(served, &config, Listeners { public, management: None }, shutdown).await.unwrap();
+        });
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { url, app, clock, http, stop: Some(stop), _folder: folder }
+    }
+
+    pub fn store(&self) -> &dyn Store {
+        self.app.store.as_ref()
+    }
+
+    /// Registers a confidential client with the secret `secret`, for both grants and `read write`.
+    pub async fn client(&self, id: &str) -> Client {
+        self.client_with(id, |_| {}).await
+    }
+
+    pub async fn client_with(&self, id: &str, change: impl FnOnce(&mut Client)) -> Client {
+        let hash = ClientSecretHash::of(&SecretText::new("secret".into()));
+        let mut client = Client {
+            id: ClientId::parse(id).unwrap(),
+            client_type: ClientType::Confidential,
+            secrets: vec![RegisteredSecret { hash, expires_at: None }],
+            grant_types: vec![GrantType::Password, GrantType::RefreshToken],
+            scope: Scope::parse("read write").unwrap(),
+            redirect_uris: vec![],
+            audience: vec![],
+            rotation: RotationPolicy::Rotate,
+            grace_seconds: None,
+            disabled: false,
+            epoch: 1,
+            version: 1,
+            created_at: self.store().now(),
+            demo: false,
+        };
+        change(&mut client);
+        self.store().create_client(&client).await.unwrap();
+        client
+    }
+
+    /// Registers a public client.
+    pub async fn public_client(&self, id: &str) -> Client {
+        self.client_with(id, |client| {
+            client.client_type = ClientType::Public;
+            client.secrets.clear();
+        })
+        .await
+    }
+
+    /// Creates a user with the password `a good password`.
+    pub async fn user(&self, name: &str) {
+        let password = SecretText::new("a good password".into());
+        let owner =
+            self.app.passwords.new_owner(Username::parse(name).unwrap(), &password, self.store().now()).await.unwrap();
+        self.store().create_owner(&owner).await.unwrap();
+    }
+
+    /// Sends a form to the token endpoint, as client `id` with the secret `secret`.
+    pub async fn token(&self, id: &str, form: &[(&str, &str)]) -> Answer {
+        Answer::of(self.http.post(self.token_url()).basic_auth(id, Some("secret")).form(form)).await
+    }
+
+    /// Sends a form without client authentication.
+    pub async fn post(&self, form: &[(&str, &str)]) -> Answer {
+        Answer::of(self.http.post(self.token_url()).form(form)).await
+    }
+
+    pub fn token_url(&self) -> String {
+        format!("{}/oauth2/token", self.url)
+    }
+
+    /// Logs in and returns the answer.
+    pub async fn login(&self, client: &str, user: &str) -> Answer {
+        let form = [("grant_type", "password"), ("username", user), ("password", "a good password")];
+        self.token(client, &form).await
+    }
+
+    pub async fn refresh(&self, client: &str, refresh_token: &str) -> Answer {
+        self.token(client, &[("grant_type", "refresh_token"), ("refresh_token", refresh_token)]).await
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stop.take().map(|stop| stop.send(())));
+    }
+}
+
+/// A whole response.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub async fn of(request: reqwest::RequestBuilder) -> Self {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Self { status, headers, text: response.text().await.unwrap() }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub fn refresh_token(&self) -> String {
+        assert_eq!(self.status, 200, "{self:?}");
+        self.json()["refresh_token"].as_str().unwrap().to_owned()
+    }
+
+    /// The claims of the access token, unverified.
+    pub fn claims(&self) -> Value {
+        use base64::Engine as _;
+        let json = self.json();
+        let payload = json["access_token"].as_str().unwrap().split('.').nth(1).unwrap().to_owned();
+        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    /// Asserts a whole RFC 6749 §5.2 error: status, code, the closed set of members, caching, type.
+    pub fn assert_error(&self, status: u16, code: &str) {
+        assert_eq!((self.status, self.json()["error"].as_str()), (status, Some(code)), "{self:?}");
+        assert_eq!(self.header("content-type"), "application/json");
+        assert_eq!(self.header("cache-control"), "no-store");
+        assert_eq!(self.header("pragma"), "no-cache");
+        assert!(!self.header("x-request-id").is_empty());
+        let json = self.json();
+        for (name, value) in json.as_object().unwrap() {
+            assert!(["error", "error_description", "error_uri"].contains(&name.as_str()), "{name}");
+            // RFC 6749 §5.2: %x20-21 / %x23-5B / %x5D-7E
+            let text = value.as_str().unwrap();
+            assert!(text.bytes().all(|b| matches!(b, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e)), "{text}");
+        }
+        if status == 401 {
+            assert!(self.header("www-authenticate").starts_with("Basic realm="));
+        }
+        if status == 503 {
+            assert!(self.header("retry-after").parse::<u32>().is_ok());
+        }
+    }
+}
+
+/// A name that no other test uses.
+pub fn unique(prefix: &str) -> String {
+    format!("{prefix}-{}", u64::from_be_bytes(random_bytes()))
+}
+
+/// Instantiates each case for both stores.
+#[macro_export]
+macro_rules! on_both_stores {
+    ($($case:ident),* $(,)?) => {
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() { super::$case($crate::support::On::Embedded).await; })*
+        }
+        mod redis {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() { super::$case($crate::support::On::Redis).await; })*
+        }
+    };
+}

@@ -118,7 +118,7 @@ pub fn main() -> ExitCode {
             Command::Check(arguments) => check::run(arguments).await,
             Command::Client(command) => client::run(command).await,
             Command::User(command) => user::run(command).await,
-            Command::Openapi(arguments) => openapi::run(arguments).await,
+            Command::Openapi(arguments) => openapi::run(arguments),
         }
     });
     match outcome {

@@ -2,8 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
-use super::{Outcome, assemble};
-use crate::{clock::Clock, config::Config, http, secret::ServerSecret, store};
+use super::Outcome;
+use crate::{config::Config, http};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -18,13 +18,9 @@ enum Format {
     Json,
 }
 
-pub(super) async fn run(arguments: Arguments) -> Outcome {
-    let mut config = Config::read(None)?;
-    // Nothing is hashed here, so nothing is allocated for it.
-    config.passwords.threads = 1;
-    let store = store::open("sqlite::memory:", Clock::system()).await?;
-    let app = assemble(&config, &ServerSecret::generate(), store, false).await?;
-    let document = http::document(&app);
+pub(super) fn run(arguments: Arguments) -> Outcome {
+    let config = Config::read(None)?;
+    let document = http::document(&config.issuer_text()?, config.oauth21);
     match arguments.format {
         Format::Yaml => print!("{}", serde_saphyr::to_string(&document)?),
         Format::Json => println!("{}", serde_json::to_string_pretty(&document)?),

@@ -36,6 +36,8 @@ pub fn read(headers: &HeaderMap, form: &mut Form) -> Result<Credentials, TokenEr
         parse_basic(authorization.as_bytes()).ok_or(TokenError::InvalidClient(InvalidClient::MalformedBasic))?;
     match in_body.0 {
         Some(other) if other != client_id => Err(InvalidRequest::ClientIdMismatch.into()),
+        // RFC 6749 §2.3.1: an empty secret is the same as none, so this is a public client naming itself.
+        _ if secret.expose().is_empty() => Ok(Credentials::Identifier { client_id }),
         _ => Ok(Credentials::Secret { client_id, secret }),
     }
 }

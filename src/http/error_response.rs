@@ -36,8 +36,8 @@ pub struct ErrorRenderer {
 
 impl ErrorRenderer {
     /// `issuer` is the base of `error_uri`.
-    pub const fn new(issuer: String) -> Self {
-        Self { issuer }
+    pub fn new(issuer: &str) -> Self {
+        Self { issuer: issuer.to_owned() }
     }
 
     /// The response for a refused token request.
@@ -54,7 +54,8 @@ impl ErrorRenderer {
             TokenError::TemporarilyUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             TokenError::ServerError(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        let mut response = self.render(status, error.code(), error.description());
+        let code = error.code();
+        let mut response = self.render(status, code, error.description(), &format!("/docs/errors/{code}"));
         let headers = response.headers_mut();
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(
@@ -71,9 +72,12 @@ impl ErrorRenderer {
     /// The response for a request that reached no endpoint: unknown path, wrong method, a panic.
     pub fn outside_endpoints(&self, error: &poem::Error, allow: Option<&Documented>) -> Response {
         match error.status() {
-            StatusCode::NOT_FOUND => {
-                self.render(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path; see /docs".into())
-            }
+            StatusCode::NOT_FOUND => self.render(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "there is nothing at this path; see /docs".into(),
+                "/docs",
+            ),
             StatusCode::METHOD_NOT_ALLOWED => {
                 let mut response = self.token_error(&InvalidRequest::Method.into());
                 if let Some(methods) = allow.and_then(|documented| HeaderValue::from_str(&documented.allow()).ok()) {
@@ -87,11 +91,11 @@ impl ErrorRenderer {
         }
     }
 
-    fn render(&self, status: StatusCode, code: &str, description: String) -> Response {
+    fn render(&self, status: StatusCode, code: &str, description: String, page: &str) -> Response {
         let body = OAuthError {
             error: code.to_owned(),
             error_description: description,
-            error_uri: format!("{}/docs/errors/{code}", self.issuer),
+            error_uri: format!("{}{page}", self.issuer),
         };
         let body = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = Response::builder().status(status).content_type("application/json").body(body);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use poem::{IntoResponse, Response};
+use poem::{IntoResponse, Response, web::Data};
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
     registry::{MetaMediaType, MetaResponse, MetaResponses, Registry},
@@ -69,16 +69,7 @@ struct JsonWebKey {
 }
 
 /// The endpoints.
-pub struct MetadataEndpoint {
-    app: Arc<App>,
-}
-
-impl MetadataEndpoint {
-    /// The endpoints of one server.
-    pub const fn new(app: Arc<App>) -> Self {
-        Self { app }
-    }
-}
+pub struct MetadataEndpoint;
 
 #[OpenApi]
 impl MetadataEndpoint {
@@ -91,8 +82,8 @@ impl MetadataEndpoint {
         operation_id = "getAuthorizationServerMetadata",
         tag = "Tag::Discovery"
     )]
-    async fn metadata(&self) -> Document<Metadata> {
-        let issuer = self.app.issuer.url();
+    async fn metadata(&self, Data(app): Data<&Arc<App>>) -> Document<Metadata> {
+        let issuer = app.issuer.url();
         let texts = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
         Document::of(&Metadata {
             issuer: issuer.to_owned(),
@@ -101,7 +92,7 @@ impl MetadataEndpoint {
             response_types_supported: vec![],
             grant_types_supported: GrantType::SERVED
                 .iter()
-                .filter(|grant_type| self.app.serves(**grant_type))
+                .filter(|grant_type| app.serves(**grant_type))
                 .map(ToString::to_string)
                 .collect(),
             token_endpoint_auth_methods_supported: texts(&["client_secret_basic", "client_secret_post", "none"]),
@@ -113,8 +104,8 @@ impl MetadataEndpoint {
     ///
     /// Verify access tokens with them; look a token's key up by `kid`.
     #[oai(path = "/.well-known/jwks.json", method = "get", operation_id = "getJwks", tag = "Tag::Discovery")]
-    async fn jwks(&self) -> Document<JwkSet> {
-        Document::of(&self.app.issuer.signing().jwks())
+    async fn jwks(&self, Data(app): Data<&Arc<App>>) -> Document<JwkSet> {
+        Document::of(&app.issuer.signing().jwks())
     }
 }
 

@@ -11,7 +11,7 @@ mod openapi;
 mod request_context;
 mod token;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use poem::{
     Endpoint, EndpointExt, IntoResponse, Request, Response, Route, endpoint::BoxEndpoint, endpoint::make_sync, get,
@@ -35,26 +35,21 @@ enum Tag {
     Discovery,
 }
 
-fn service(app: &Arc<App>, errors: &ErrorRenderer) -> OpenApiService<(TokenEndpoint, MetadataEndpoint), ()> {
-    let endpoints = (TokenEndpoint::new(Arc::clone(app), errors.clone()), MetadataEndpoint::new(Arc::clone(app)));
-    OpenApiService::new(endpoints, "Regrant", env!("CARGO_PKG_VERSION"))
+fn service() -> OpenApiService<(TokenEndpoint, MetadataEndpoint), ()> {
+    OpenApiService::new((TokenEndpoint, MetadataEndpoint), "Regrant", env!("CARGO_PKG_VERSION"))
         .description("An OAuth 2.0 authorization server whose refresh is right under any retry.")
         .license(LicenseObject::new("MIT OR Apache-2.0").url("https://spdx.org/licenses/MIT.html"))
         .contact(ContactObject::new().name("The Regrant contributors"))
 }
 
-/// The OpenAPI document of a server.
-pub fn document(app: &Arc<App>) -> Value {
-    let errors = ErrorRenderer::new(app.issuer.url().to_owned());
-    openapi::document(&service(app, &errors), app.issuer.url(), app.oauth21)
+/// The OpenAPI document of the server at `issuer`.
+pub fn document(issuer: &str, oauth21: bool) -> Value {
+    openapi::document(&service(), issuer, oauth21)
 }
 
 /// Everything that the public address serves.
 pub fn public(app: &Arc<App>, trusted_proxies: &[IpAddr]) -> BoxEndpoint<'static, Response> {
-    let errors = ErrorRenderer::new(app.issuer.url().to_owned());
-    let service = service(app, &errors);
-    let document = openapi::document(&service, app.issuer.url(), app.oauth21);
-    let documented = Documented::paths(&document);
+    let document = document(app.issuer.url(), app.oauth21);
     let json = serde_json::to_vec_pretty(&document).unwrap_or_default();
     let yaml = serde_saphyr::to_string(&document).unwrap_or_default();
     let serve = |content_type: &'static str, body: Vec<u8>| {
@@ -68,12 +63,14 @@ pub fn public(app: &Arc<App>, trusted_proxies: &[IpAddr]) -> BoxEndpoint<'static
         .at("/", home)
         .at("/openapi.json", serve("application/json", json))
         .at("/openapi.yaml", serve("application/yaml", yaml.into_bytes()));
-    let routes = docs::mount(routes, &document, app.demo).nest("/", service);
+    let routes = docs::mount(routes, &document, app.demo).nest("/", service()).data(Arc::clone(app));
 
-    let for_errors = errors;
-    let answered = Arc::new(routes.with(CatchPanic::new()));
+    let whole = WithErrors {
+        next: Arc::new(routes.with(CatchPanic::new())),
+        errors: ErrorRenderer::new(app.issuer.url()),
+        documented: Documented::paths(&document),
+    };
     let trusted: Arc<[IpAddr]> = trusted_proxies.into();
-    let whole = WithErrors { next: answered, errors: for_errors, documented: Arc::new(documented) };
     whole.around(move |next, request| identify(next, request, Arc::clone(&trusted))).map_to_response().boxed()
 }
 
@@ -81,7 +78,7 @@ pub fn public(app: &Arc<App>, trusted_proxies: &[IpAddr]) -> BoxEndpoint<'static
 struct WithErrors<E> {
     next: Arc<E>,
     errors: ErrorRenderer,
-    documented: Arc<std::collections::BTreeMap<String, Documented>>,
+    documented: BTreeMap<String, Documented>,
 }
 
 impl<E: Endpoint> Endpoint for WithErrors<E> {

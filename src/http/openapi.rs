@@ -34,12 +34,26 @@ pub fn document<A: OpenApi + 'static>(service: &OpenApiService<A, ()>, issuer: &
         "refresh_token": "rt_AeU...",
         "refresh_token_expires_in": 1_209_600,
     });
+    // Swagger UI fills in the word `string` where there is no example.
+    for (name, example) in FIELD_EXAMPLES {
+        document["components"]["schemas"]["TokenRequest"]["properties"][name]["example"] = example.into();
+    }
     describe_headers(&mut document);
     if oauth21 {
         document["components"]["schemas"]["GrantTypeParameter"]["enum"] = json!(["refresh_token"]);
     }
     document
 }
+
+/// What Swagger UI fills in: the demo records of `regrant dev`.
+const FIELD_EXAMPLES: [(&str, &str); 6] = [
+    ("client_id", "demo"),
+    ("client_secret", "demo-secret"),
+    ("username", "demo"),
+    ("password", "demo-password"),
+    ("refresh_token", ""),
+    ("scope", "read write"),
+];
 
 /// An example of each error that a client meets: status, code, description.
 const ERROR_EXAMPLES: [(&str, &str, &str); 8] = [

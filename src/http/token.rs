@@ -8,6 +8,7 @@ use std::sync::Arc;
 use poem::{
     IntoResponse, Request, RequestBody, Response,
     http::{HeaderMap, StatusCode},
+    web::Data,
 };
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ApiResponse, Enum, ExtractParamOptions, Object, OpenApi,
@@ -84,17 +85,7 @@ struct TokenResponse {
 }
 
 /// The endpoint.
-pub struct TokenEndpoint {
-    app: Arc<App>,
-    errors: ErrorRenderer,
-}
-
-impl TokenEndpoint {
-    /// The endpoint of one server.
-    pub const fn new(app: Arc<App>, errors: ErrorRenderer) -> Self {
-        Self { app, errors }
-    }
-}
+pub struct TokenEndpoint;
 
 #[OpenApi]
 impl TokenEndpoint {
@@ -103,22 +94,29 @@ impl TokenEndpoint {
     /// Confidential clients authenticate with HTTP Basic or with `client_id` and `client_secret` in the body;
     /// public clients send `client_id`.
     #[oai(path = "/oauth2/token", method = "post", operation_id = "issueToken", tag = "Tag::OAuth")]
-    async fn token(&self, context: RequestContext, _basic: ClientBasic, body: TokenBody) -> TokenAnswer {
+    async fn token(
+        &self,
+        Data(app): Data<&Arc<App>>,
+        context: RequestContext,
+        _basic: ClientBasic,
+        body: TokenBody,
+    ) -> TokenAnswer {
         // A task of its own: a client that hangs up must not stop an answer between the store and the log.
-        let app = Arc::clone(&self.app);
-        let errors = self.errors.clone();
+        let app = Arc::clone(app);
+        let errors = ErrorRenderer::new(app.issuer.url());
         let answered = tokio::spawn(async move {
             let outcome = answer(&context, body, &app).await;
             log(&context, &outcome);
-            match outcome {
-                Ok(issued) => render(issued),
-                Err(error) => errors.token_error(&error),
-            }
+            outcome
         });
-        TokenAnswer(answered.await.unwrap_or_else(|panic| {
+        let outcome = answered.await.unwrap_or_else(|panic| {
             tracing::error!(%panic, "the token endpoint panicked");
-            self.errors.token_error(&TokenError::ServerError(panic.to_string()))
-        }))
+            Err(TokenError::ServerError(panic.to_string()))
+        });
+        TokenAnswer(match outcome {
+            Ok(issued) => render(issued),
+            Err(error) => errors.token_error(&error),
+        })
     }
 }
 

@@ -2,11 +2,23 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
+#[path = "it/client_authentication.rs"]
+mod client_authentication;
+#[path = "it/command_line.rs"]
+mod command_line;
 #[path = "it/differential.rs"]
 mod differential;
 #[path = "it/house.rs"]
 mod house;
+#[path = "it/model.rs"]
+mod model;
+#[path = "it/redis_facts.rs"]
+mod redis_facts;
+#[path = "it/refresh.rs"]
+mod refresh;
 #[path = "it/store_contract.rs"]
 mod store_contract;
 #[path = "it/support.rs"]
 mod support;
+#[path = "it/token_requests.rs"]
+mod token_requests;

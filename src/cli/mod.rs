@@ -5,6 +5,7 @@
 mod check;
 mod client;
 mod dev;
+mod grant;
 mod openapi;
 mod serve;
 mod user;
@@ -52,6 +53,9 @@ enum Command {
     /// Create and change resource owners
     #[command(subcommand)]
     User(user::Command),
+    /// Look into grants: list, show, revoke, explain
+    #[command(subcommand)]
+    Grant(grant::Command),
     /// Print the OpenAPI document
     Openapi(openapi::Arguments),
 }
@@ -118,6 +122,7 @@ pub fn main() -> ExitCode {
             Command::Check(arguments) => check::run(arguments).await,
             Command::Client(command) => client::run(command).await,
             Command::User(command) => user::run(command).await,
+            Command::Grant(command) => grant::run(command).await,
             Command::Openapi(arguments) => openapi::run(arguments),
         }
     });

@@ -141,7 +141,9 @@ impl Issuer {
                     access_token_lifetime_ms: self.access_token_lifetime_ms,
                     deadline: store.deadline(),
                 };
-                let (live, outcome) = rotate(&mut presented, store).await?;
+                let (mut live, outcome) = rotate(&mut presented, store).await?;
+                // What the client lost since the grant is not granted again; the grant itself keeps it.
+                live.scope = live.scope.intersection(&client.scope);
                 let next = RefreshToken { generation: live.generation, ..token };
                 self.answer(&client.id, &next, &live, true, outcome)
             }

@@ -15,12 +15,12 @@ use regrant::{
     client::{Client, ClientType, GrantType, RegisteredSecret},
     clock::{Clock, random_bytes},
     config::Config,
-    ids::{ClientId, Username},
+    ids::{ClientId, OwnerId, Username},
     resource_owner::PasswordKeeper,
     scope::Scope,
     secret::{ClientSecretHash, SecretText, ServerSecret},
     server::{self, Listeners},
-    store::{self, RotationPolicy, Store},
+    store::{self, Changed, GrantRecord, RotationPolicy, Store},
     token::{Issuer, keys::SigningKeys},
 };
 use serde_json::Value;
@@ -51,6 +51,11 @@ impl Redis {
 
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The process id, to send it signals.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Kills it without warning.
@@ -109,6 +114,17 @@ pub fn wait_for(what: &str, mut ready: impl FnMut() -> bool) {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     panic!("{what} did not get ready");
+}
+
+/// Asks `ready` again and again until it says yes, at most 20 seconds.
+pub async fn eventually(what: &str, mut ready: impl AsyncFnMut() -> bool) {
+    let asking = async {
+        while !ready().await {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let answered = tokio::time::timeout(std::time::Duration::from_secs(20), asking).await;
+    assert!(answered.is_ok(), "{what}: still not after 20 s");
 }
 
 /// The URL of a fresh database in a redis-server that all tests of this run share.
@@ -191,6 +207,37 @@ impl Server {
         });
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { url, app, clock, http, stop: Some(stop), _folder: folder }
+    }
+
+    /// Two nodes that share a store, a secret, an issuer and a clock. The folder holds the store.
+    pub async fn pair(on: On) -> (Self, Self, tempfile::TempDir) {
+        let shared = tempfile::tempdir().unwrap();
+        let url = match on {
+            On::Embedded => format!("sqlite:{}", shared.path().join("regrant.db").display()),
+            On::Redis => redis_url(),
+        };
+        let (secret, clock) = (ServerSecret::generate(), Clock::system());
+        let issuer = |config: &mut Config| config.issuer = "http://regrant.test".into();
+        let one = Self::start_on(&url, &secret, clock.clone(), tempfile::tempdir().unwrap(), issuer).await;
+        let other = Self::start_on(&url, &secret, clock, tempfile::tempdir().unwrap(), issuer).await;
+        (one, other, shared)
+    }
+
+    /// The one grant of a user, as the store has it.
+    pub async fn grant_of(&self, user: &str) -> GrantRecord {
+        let owner = owner_id(user);
+        let ids = self.store().grants_of(owner).await.unwrap();
+        assert_eq!(ids.len(), 1, "{user} has {ids:?}");
+        self.store().grant(owner, ids[0]).await.unwrap().unwrap()
+    }
+
+    /// Changes a registered client.
+    pub async fn change_client(&self, id: &str, change: impl FnOnce(&mut Client)) {
+        let id = ClientId::parse(id).unwrap();
+        let mut client = Client::clone(&*self.store().client(&id).await.unwrap().unwrap());
+        change(&mut client);
+        client.version += 1;
+        assert_eq!(self.store().replace_client(&client).await.unwrap(), Changed::Stored);
     }
 
     pub fn store(&self) -> &dyn Store {
@@ -296,6 +343,36 @@ impl Answer {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
+    /// Asserts a whole RFC 6749 §5.1 answer: the closed set of members, caching, type.
+    pub fn assert_tokens(&self) {
+        assert_eq!(self.status, 200, "{self:?}");
+        assert_eq!(self.header("content-type"), "application/json");
+        assert_eq!(self.header("cache-control"), "no-store");
+        assert_eq!(self.header("pragma"), "no-cache");
+        assert!(!self.header("x-request-id").is_empty());
+        let json = self.json();
+        assert_eq!(json["token_type"], "Bearer");
+        assert!(json["expires_in"].as_i64().is_some_and(|seconds| seconds > 0), "{self:?}");
+        assert!(!json["access_token"].as_str().unwrap().is_empty());
+        assert_eq!(json.get("refresh_token").is_some(), json.get("refresh_token_expires_in").is_some(), "{self:?}");
+        let known = ["access_token", "token_type", "expires_in", "scope", "refresh_token", "refresh_token_expires_in"];
+        for name in json.as_object().unwrap().keys() {
+            assert!(known.contains(&name.as_str()), "{name}");
+        }
+    }
+
+    /// What two answers must share to look the same to a client: all but the request id and the date.
+    pub fn likeness(&self) -> (u16, Vec<(String, String)>, String) {
+        let mut headers: Vec<_> = self
+            .headers
+            .iter()
+            .filter(|(name, _)| !["x-request-id", "date"].contains(&name.as_str()))
+            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+            .collect();
+        headers.sort();
+        (self.status, headers, self.text.clone())
+    }
+
     pub fn refresh_token(&self) -> String {
         assert_eq!(self.status, 200, "{self:?}");
         self.json()["refresh_token"].as_str().unwrap().to_owned()
@@ -331,6 +408,30 @@ impl Answer {
             assert!(self.header("retry-after").parse::<u32>().is_ok());
         }
     }
+}
+
+/// Where the store keeps a user.
+pub fn owner_id(user: &str) -> OwnerId {
+    OwnerId::of(&Username::parse(user).unwrap())
+}
+
+/// Sends raw bytes over a connection of their own. Returns all that comes back, and whether the server then closed
+/// the connection; one that says nothing for two seconds has not.
+pub async fn raw(server: &Server, bytes: Vec<u8>) -> (String, bool) {
+    use std::io::{Read as _, Write as _};
+    let address = server.url.trim_start_matches("http://").to_owned();
+    let talk = move || {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
+        // A server that refuses early may have closed its side.
+        drop(stream.write_all(&bytes));
+        let mut answer = Vec::new();
+        let waiting = stream
+            .read_to_end(&mut answer)
+            .is_err_and(|error| matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut));
+        (String::from_utf8_lossy(&answer).into_owned(), !waiting)
+    };
+    tokio::task::spawn_blocking(talk).await.unwrap()
 }
 
 /// A name that no other test uses.

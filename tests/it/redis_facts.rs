@@ -1,0 +1,314 @@
+//! What Redis sees and what its failures lead to. Each test has a redis-server of its own.
+
+use std::{process::Command, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use redis::{Connection, FromRedisValue, cmd};
+use regrant::{
+    clock::Clock,
+    config::Config,
+    secret::{ClientSecretHash, SecretText, ServerSecret},
+};
+
+use crate::support::{Answer, Redis, Server, eventually, owner_id};
+
+async fn node(redis: &Redis, secret: &ServerSecret) -> Server {
+    let issuer = |config: &mut Config| config.issuer = "http://regrant.test".into();
+    Server::start_on(&redis.url(), secret, Clock::system(), tempfile::tempdir().unwrap(), issuer).await
+}
+
+async fn started() -> (Redis, Server) {
+    let redis = Redis::start();
+    let server = node(&redis, &ServerSecret::generate()).await;
+    server.client("app").await;
+    server.user("anna").await;
+    (redis, server)
+}
+
+fn ask<T: FromRedisValue>(connection: &mut Connection, words: &[&str]) -> T {
+    let mut command = cmd(words[0]);
+    command.arg(&words[1..]).query(connection).unwrap()
+}
+
+fn key_of(answer: &Answer) -> String {
+    format!("as:g:{{{}}}:{}", owner_id("anna"), answer.claims()["gid"].as_str().unwrap())
+}
+
+/// An answer, which must come within two seconds.
+async fn soon(answer: impl Future<Output = Answer>) -> Answer {
+    tokio::time::timeout(Duration::from_secs(2), answer).await.expect("an answer within two seconds")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_lives_in_redis_exactly_as_long_as_its_refresh_token() {
+    let (redis, server) = started().await;
+    let mut connection = redis.connection();
+    let login = server.login("app", "anna").await;
+    let refreshed = server.refresh("app", &login.refresh_token()).await;
+    let repeated = server.refresh("app", &login.refresh_token()).await;
+    for answer in [login, refreshed, repeated] {
+        answer.assert_tokens();
+        let left: i64 = ask(&mut connection, &["PTTL", &key_of(&answer)]);
+        let promised = answer.json()["refresh_token_expires_in"].as_i64().unwrap();
+        assert_eq!(promised, 1_209_600);
+        // The promise is in whole seconds, rounded down, so the key lives at least that long.
+        assert!((promised * 1000 - left).abs() < 1000, "{left}");
+        let at: i64 = ask(&mut connection, &["PEXPIRETIME", &key_of(&answer)]);
+        assert_eq!(at, server.grant_of("anna").await.expires_at().0);
+        let left: i64 = ask(&mut connection, &["PTTL", &key_of(&answer)]);
+        let expected = server.grant_of("anna").await.expires_at().since(server.store().now());
+        assert!((left - expected).abs() <= 50, "{left} {expected}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_key_but_clients_owners_and_signing_keys_expires() {
+    let (redis, server) = started().await;
+    server.client_with("once", |client| client.grant_types = vec![regrant::client::GrantType::Password]).await;
+    server.login("once", "anna").await.assert_tokens();
+    let first = server.login("app", "anna").await.refresh_token();
+    let second = server.refresh("app", &first).await.refresh_token();
+    server.refresh("app", &second).await.assert_tokens();
+    // A revoked one too.
+    server.refresh("app", &first).await.assert_error(400, "invalid_grant");
+    let mut connection = redis.connection();
+    let keys: Vec<String> = ask(&mut connection, &["KEYS", "*"]);
+    let mut transient = 0;
+    for key in &keys {
+        let left: i64 = ask(&mut connection, &["PTTL", key]);
+        if key.starts_with("as:c:") || key.starts_with("as:u:") || key == "as:jk" {
+            assert_eq!(left, -1, "{key}");
+        } else {
+            transient += 1;
+            assert!(left > 0, "{key}: {left}");
+        }
+    }
+    // Two grants and the owner's index of them; two clients, an owner, the signing keys.
+    assert_eq!((transient, keys.len()), (3, 7), "{keys:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a78_a_grant_expires_also_when_its_key_lost_the_ttl() {
+    let (redis, server) = started().await;
+    let login = server.login("app", "anna").await;
+    let kept: i64 = ask(&mut redis.connection(), &["PERSIST", &key_of(&login)]);
+    assert_eq!(kept, 1);
+    server.clock.advance(Duration::from_secs(1_209_600));
+    server.refresh("app", &login.refresh_token()).await.assert_error(400, "invalid_grant");
+}
+
+/// Calls of each command since the last `CONFIG RESETSTAT`; those inside scripts are counted as well.
+fn calls(connection: &mut Connection) -> Vec<(String, u64)> {
+    let info: String = ask(connection, &["INFO", "commandstats"]);
+    let mut calls: Vec<_> = info
+        .lines()
+        .filter_map(|line| {
+            let (name, numbers) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+            Some((name.to_owned(), numbers.split(',').next()?.parse().unwrap()))
+        })
+        .filter(|(name, _)| name != "config|resetstat")
+        .collect();
+    calls.sort();
+    calls
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refresh_is_one_command() {
+    let (redis, server) = started().await;
+    let mut token = server.login("app", "anna").await.refresh_token();
+    token = server.refresh("app", &token).await.refresh_token();
+    let mut connection = redis.connection();
+    let () = ask(&mut connection, &["CONFIG", "RESETSTAT"]);
+    for _ in 0..50 {
+        token = server.refresh("app", &token).await.refresh_token();
+    }
+    // The script itself reads the time, the grant and the owner, and writes the grant and its expiry.
+    let expected = [("evalsha", 50), ("hmget", 100), ("hset", 50), ("pexpireat", 50), ("time", 50)];
+    assert_eq!(calls(&mut connection), expected.map(|(name, count)| (name.to_owned(), count)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_in_redis_can_be_used_to_get_in() {
+    let (redis, server) = started().await;
+    let hash = ClientSecretHash::of(&SecretText::new("a client secret of its own".into()));
+    server
+        .client_with("other", |client| {
+            client.secrets = vec![regrant::client::RegisteredSecret { hash, expires_at: None }];
+        })
+        .await;
+    let mut secrets: Vec<Vec<u8>> =
+        vec![b"a client secret".to_vec(), b"a good password".to_vec(), b"argon2id".to_vec()];
+    let mut answers = Vec::new();
+    for _ in 0..5 {
+        let login = server.login("app", "anna").await;
+        answers.push(server.refresh("app", &login.refresh_token()).await);
+        answers.push(login);
+    }
+    for answer in &answers {
+        let token = answer.refresh_token();
+        let bytes = URL_SAFE_NO_PAD.decode(token.strip_prefix("rt_").unwrap()).unwrap();
+        assert_eq!(bytes.len(), 78);
+        // The family secret, and the MAC.
+        secrets.extend([bytes[38..62].to_vec(), bytes[62..78].to_vec(), token.as_bytes()[3..40].to_vec()]);
+        secrets.push(URL_SAFE_NO_PAD.encode(&bytes[38..62]).into_bytes());
+        secrets.push(answer.json()["access_token"].as_str().unwrap().rsplit('.').next().unwrap().as_bytes().to_vec());
+    }
+    // Compressed, nothing would be found whatever is there.
+    let () = ask(&mut redis.connection(), &["CONFIG", "SET", "rdbcompression", "no"]);
+    let saved = redis.saved();
+    let holds = |needle: &[u8]| saved.windows(needle.len()).any(|window| window == needle);
+    let gid = answers[0].claims()["gid"].as_str().unwrap().to_owned();
+    assert!(holds(b"anna") && holds(b"read write") && holds(gid.as_bytes()), "the control");
+    for secret in secrets {
+        assert!(!holds(&secret), "{secret:?} {}", String::from_utf8_lossy(&secret));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_redis_the_answer_is_503_and_with_it_all_is_well_again() {
+    let (mut redis, server) = started().await;
+    let token = server.login("app", "anna").await.refresh_token();
+    redis.kill();
+    for _ in 0..3 {
+        soon(server.refresh("app", &token)).await.assert_error(503, "temporarily_unavailable");
+        let login = soon(server.login("app", "anna")).await;
+        login.assert_error(503, "temporarily_unavailable");
+        let text = login.text.to_lowercase();
+        for inside in ["redis", "refused", "broken", "os error", "connection"] {
+            assert!(!text.contains(inside), "{text}");
+        }
+    }
+    for path in ["/.well-known/jwks.json", "/.well-known/oauth-authorization-server"] {
+        assert_eq!(Answer::of(server.http.get(format!("{}{path}", server.url))).await.status, 200);
+    }
+    redis.restart();
+    eventually("Redis is back", async || server.store().ping().await.is_ok()).await;
+    server.login("app", "anna").await.assert_error(401, "invalid_client");
+    server.client("app").await;
+    server.user("anna").await;
+    let again = server.login("app", "anna").await;
+    again.assert_tokens();
+    server.refresh("app", &again.refresh_token()).await.assert_tokens();
+    // Redis came back empty, so the old grant is gone.
+    server.refresh("app", &token).await.assert_error(400, "invalid_grant");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a72_a_restart_of_redis_that_saved_changes_nothing() {
+    let (mut redis, server) = started().await;
+    let first = server.login("app", "anna").await.refresh_token();
+    let second = server.refresh("app", &first).await;
+    redis.saved();
+    redis.kill();
+    server.refresh("app", &first).await.assert_error(503, "temporarily_unavailable");
+    redis.restart();
+    eventually("Redis is back", async || server.store().ping().await.is_ok()).await;
+    let again = server.refresh("app", &first).await;
+    assert_eq!(again.refresh_token(), second.refresh_token());
+    assert_eq!(again.claims()["jti"], second.claims()["jti"]);
+    let third = server.refresh("app", &second.refresh_token()).await.refresh_token();
+    server.refresh("app", &first).await.assert_error(400, "invalid_grant");
+    server.refresh("app", &third).await.assert_error(400, "invalid_grant");
+}
+
+fn signal(redis: &Redis, signal: &str) {
+    let status = Command::new("kill").args([signal, &redis.pid().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_redis_hangs_the_answer_is_503_and_no_token_is_lost() {
+    let (redis, server) = started().await;
+    let first = server.login("app", "anna").await.refresh_token();
+    let other = server.login("app", "anna").await.refresh_token();
+    signal(&redis, "-STOP");
+    // Both at once: a stuck command that fires later must not count as a use.
+    let (one, two) = tokio::join!(soon(server.refresh("app", &first)), soon(server.refresh("app", &first)));
+    one.assert_error(503, "temporarily_unavailable");
+    two.assert_error(503, "temporarily_unavailable");
+    soon(server.login("app", "anna")).await.assert_error(503, "temporarily_unavailable");
+    signal(&redis, "-CONT");
+    eventually("Redis answers", async || server.store().ping().await.is_ok()).await;
+    let mut token = first;
+    for _ in 0..3 {
+        let answer = server.refresh("app", &token).await;
+        answer.assert_tokens();
+        token = answer.refresh_token();
+    }
+    server.refresh("app", &other).await.assert_tokens();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_is_small() {
+    let (redis, server) = started().await;
+    let login = server.login("app", "anna").await;
+    let mut connection = redis.connection();
+    for _ in 0..2 {
+        let encoding: String = ask(&mut connection, &["OBJECT", "ENCODING", &key_of(&login)]);
+        assert_eq!(encoding, "listpack");
+        server.refresh("app", &login.refresh_token()).await.assert_tokens();
+    }
+    let bytes: u64 = ask(&mut connection, &["MEMORY", "USAGE", &key_of(&login)]);
+    assert!(bytes < 512, "{bytes}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_may_forget_the_scripts() {
+    let (redis, server) = started().await;
+    let mut connection = redis.connection();
+    let mut token = server.login("app", "anna").await.refresh_token();
+    for _ in 0..10 {
+        let () = ask(&mut connection, &["SCRIPT", "FLUSH"]);
+        token = server.refresh("app", &token).await.refresh_token();
+    }
+    let () = ask(&mut connection, &["SCRIPT", "FLUSH"]);
+    server.login("app", "anna").await.assert_tokens();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_disabled_on_one_node_is_out_on_the_other() {
+    let (redis, one) = started().await;
+    drop(one);
+    let secret = ServerSecret::generate();
+    let () = ask(&mut redis.connection(), &["FLUSHALL"]);
+    let (one, other) = (node(&redis, &secret).await, node(&redis, &secret).await);
+    one.client("app").await;
+    one.user("anna").await;
+    // Both have a copy now.
+    let token = one.login("app", "anna").await.refresh_token();
+    let token = other.refresh("app", &token).await.refresh_token();
+    for _ in 0..5 {
+        one.change_client("app", |client| client.disabled = true).await;
+        one.refresh("app", &token).await.assert_error(401, "invalid_client");
+        let refused = async || other.login("app", "anna").await.status == 401;
+        tokio::time::timeout(Duration::from_secs(2), eventually("refused", refused)).await.expect("within two seconds");
+        other.refresh("app", &token).await.assert_error(401, "invalid_client");
+        one.change_client("app", |client| client.disabled = false).await;
+        let accepted = async || other.login("app", "anna").await.status == 200;
+        tokio::time::timeout(Duration::from_secs(2), eventually("accepted", accepted))
+            .await
+            .expect("within two seconds");
+    }
+    let next = other.refresh("app", &token).await;
+    next.assert_tokens();
+    assert_eq!(
+        one.store().delete_client(&regrant::ids::ClientId::parse("app").unwrap()).await.unwrap(),
+        regrant::store::Changed::Stored
+    );
+    let gone = async || other.refresh("app", &next.refresh_token()).await.status == 401;
+    tokio::time::timeout(Duration::from_secs(2), eventually("gone", gone)).await.expect("within two seconds");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_redis_refuses_logins_and_still_refreshes() {
+    let (redis, server) = started().await;
+    let mut token = server.login("app", "anna").await.refresh_token();
+    let mut connection = redis.connection();
+    let () = ask(&mut connection, &["CONFIG", "SET", "maxmemory", "1"]);
+    server.login("app", "anna").await.assert_error(503, "temporarily_unavailable");
+    for _ in 0..3 {
+        token = server.refresh("app", &token).await.refresh_token();
+    }
+    let () = ask(&mut connection, &["CONFIG", "SET", "maxmemory", "0"]);
+    server.login("app", "anna").await.assert_tokens();
+}

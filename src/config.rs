@@ -10,11 +10,11 @@ use std::{
 use serde::Deserialize;
 use url::Url;
 
-use crate::secret::{InvalidServerSecret, ServerSecret};
+use crate::secret::{InvalidServerSecret, SecretText, ServerSecret};
 
 /// All settings, with the same names in the file, the environment (`REGRANT_…`, `__` for nesting) and, where
 /// one exists, the flag.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where to listen.
@@ -26,7 +26,7 @@ pub struct Config {
     /// A file that holds the server's secret.
     pub secret_file: Option<PathBuf>,
     /// The server's secret itself, in base64url. Prefer the file.
-    pub secret: Option<String>,
+    pub secret: Option<SecretText>,
     /// Where health and metrics are served; never on the public address.
     pub management_listen: SocketAddr,
     /// Proxies whose `X-Forwarded-For` is believed.
@@ -263,11 +263,11 @@ impl Config {
     /// [`ConfigError`] says how to make one.
     pub fn server_secret(&self) -> Result<ServerSecret, ConfigError> {
         let text = match (&self.secret, &self.secret_file) {
-            (Some(text), _) => text.clone(),
+            (Some(text), _) => return Ok(ServerSecret::parse(text.expose())?),
             (None, Some(file)) => std::fs::read_to_string(file)
                 .map_err(|error| ConfigError::Unreadable(format!("secret_file {}: {error}", file.display())))?,
             (None, None) => return Err(ConfigError::NoSecret),
         };
-        Ok(ServerSecret::parse(&text)?)
+        Ok(ServerSecret::parse(SecretText::new(text).expose())?)
     }
 }

@@ -16,6 +16,8 @@ use zeroize::Zeroizing;
 use crate::clock::random_bytes;
 
 /// A secret text that came from outside: shown nowhere, wiped when dropped.
+#[derive(Deserialize)]
+#[serde(from = "String")]
 pub struct SecretText(Zeroizing<String>);
 
 impl SecretText {
@@ -27,6 +29,12 @@ impl SecretText {
     /// The text itself. Every use of a secret is found by searching for this name.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<String> for SecretText {
+    fn from(text: String) -> Self {
+        Self::new(text)
     }
 }
 

@@ -271,3 +271,29 @@ fn unexplained_dependencies(manifest: &str) -> Vec<&str> {
     }
     unexplained
 }
+
+#[test]
+fn the_example_configuration_names_every_setting_with_its_default() {
+    use regrant::config::Config;
+
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let example = std::fs::read_to_string(root.join("deploy/config.example.toml")).unwrap();
+    // A line `#name = value` is a setting that is commented out.
+    let shown: String = example
+        .lines()
+        .map(|line| line.strip_prefix('#').filter(|rest| rest.contains(" = ")).unwrap_or(line))
+        .fold(String::new(), |text, line| text + line + "\n");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    std::fs::write(&file, shown).unwrap();
+    let read = Config::read(Some(&file)).unwrap();
+    read.validate().unwrap();
+    let default = Config::default();
+    let expected = Config {
+        issuer: "https://login.example.com".into(),
+        store: "redis://127.0.0.1:6379".into(),
+        secret_file: Some("/etc/regrant/secret".into()),
+        ..default
+    };
+    assert_eq!(format!("{read:?}"), format!("{expected:?}"));
+}

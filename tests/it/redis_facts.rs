@@ -318,3 +318,13 @@ async fn a_full_redis_refuses_logins_and_still_refreshes() {
     let () = ask(&mut connection, &["CONFIG", "SET", "maxmemory", "0"]);
     server.login("app", "anna").await.assert_tokens();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_redis_conf_that_is_shipped_is_fit_for_production() {
+    let redis = Redis::start_with(&[concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/redis.conf")]);
+    let store = regrant::store::open(&redis.url(), regrant::clock::Clock::system()).await.unwrap();
+    assert_eq!(store.warnings().await.unwrap(), Vec::<String>::new());
+    let mut connection = redis.connection();
+    let policy: Vec<String> = ask(&mut connection, &["CONFIG", "GET", "appendonly"]);
+    assert_eq!(policy, ["appendonly", "yes"]);
+}

@@ -41,9 +41,14 @@ pub fn free_port() -> u16 {
 impl Redis {
     /// Starts one that keeps nothing.
     pub fn start() -> Self {
+        Self::start_with(&["--save", ""])
+    }
+
+    /// Starts one with these arguments: a configuration file first, options after it.
+    pub fn start_with(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
-        let child = spawn_redis(port, folder.path(), &[]);
+        let child = spawn_redis(port, folder.path(), arguments);
         let redis = Self { child, port, folder };
         redis.wait();
         redis
@@ -66,7 +71,7 @@ impl Redis {
 
     /// Starts it again on the same port and folder, empty unless it saved.
     pub fn restart(&mut self) {
-        self.child = spawn_redis(self.port, self.folder.path(), &[]);
+        self.child = spawn_redis(self.port, self.folder.path(), &["--save", ""]);
         self.wait();
     }
 
@@ -95,10 +100,9 @@ impl Drop for Redis {
 
 fn spawn_redis(port: u16, folder: &Path, more: &[&str]) -> Child {
     Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--databases", "10000"])
-        .arg("--dir")
-        .arg(folder)
         .args(more)
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--databases", "10000", "--dir"])
+        .arg(folder)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -135,7 +139,7 @@ pub fn redis_url() -> String {
     let base = SHARED.get_or_init(|| {
         let port = free_port();
         let folder = std::env::temp_dir();
-        let child = spawn_redis(port, &folder, &[]);
+        let child = spawn_redis(port, &folder, &["--save", ""]);
         // Its end is tied to this process: statics are never dropped.
         let watcher =
             format!("while kill -0 {} 2>/dev/null; do sleep 0.2; done; kill -9 {}", std::process::id(), child.id());

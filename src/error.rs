@@ -87,6 +87,8 @@ pub enum InvalidGrant {
     Password,
     /// Not a refresh token of ours.
     NotOurs,
+    /// The client has lost every resource that the grant was for.
+    NoResourceLeft,
     /// A refresh token that was not accepted.
     RefreshToken(Refusal),
     /// A refresh token that was used before: the grant is revoked.

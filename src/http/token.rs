@@ -216,7 +216,7 @@ fn parse_request(grant_type: Option<String>, mut form: Form, app: &App) -> Resul
 }
 
 /// Parameters that must not be in the query string.
-const BODY_PARAMETERS: [&str; 11] = [
+const BODY_PARAMETERS: [&str; 17] = [
     "grant_type",
     "client_id",
     "client_secret",
@@ -227,6 +227,12 @@ const BODY_PARAMETERS: [&str; 11] = [
     "code",
     "code_verifier",
     "client_assertion",
+    "client_assertion_type",
+    "assertion",
+    "device_code",
+    "subject_token",
+    "actor_token",
+    "access_token",
     "token",
 ];
 

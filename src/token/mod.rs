@@ -144,6 +144,13 @@ impl Issuer {
                 let (mut live, outcome) = rotate(&mut presented, store).await?;
                 // What the client lost since the grant is not granted again; the grant itself keeps it.
                 live.scope = live.scope.intersection(&client.scope);
+                if !live.audience.is_empty() {
+                    live.audience.retain(|resource| client.audience.contains(resource));
+                    // Falling back to the default resource would widen what was granted.
+                    if live.audience.is_empty() {
+                        return Err(TokenError::InvalidGrant(InvalidGrant::NoResourceLeft));
+                    }
+                }
                 let next = RefreshToken { generation: live.generation, ..token };
                 self.answer(&client.id, &next, &live, true, outcome)
             }

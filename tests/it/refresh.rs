@@ -27,6 +27,7 @@ on_both_stores!(
     a75_the_client_is_authenticated_on_refresh,
     a76_a_scope_beyond_the_grant_is_refused_and_less_does_not_shrink_it,
     a77_a_scope_that_the_client_lost_is_not_granted_again,
+    a77_a_resource_that_the_client_lost_is_not_granted_again,
     a78_an_unused_token_expires,
     a78_the_grace_ends,
     a79_the_end_of_the_grant_never_moves,
@@ -270,6 +271,18 @@ async fn a77_a_scope_that_the_client_lost_is_not_granted_again(on: On) {
     let asked = refresh_with_scope(&server, &answer.refresh_token(), "read write").await;
     asked.assert_tokens();
     assert_eq!((&asked.json()["scope"], &asked.claims()["scope"]), (&json!("read"), &json!("read")));
+}
+
+async fn a77_a_resource_that_the_client_lost_is_not_granted_again(on: On) {
+    let server = started(on).await;
+    let resources = ["https://a.example", "https://b.example"].map(str::to_owned);
+    server.change_client("app", |client| client.audience = resources.to_vec()).await;
+    let first = logged_in(&server).await;
+    server.change_client("app", |client| client.audience = resources[1..].to_vec()).await;
+    let answer = server.refresh("app", &first).await;
+    assert_eq!(answer.claims()["aud"], "https://b.example");
+    server.change_client("app", |client| client.audience.clear()).await;
+    server.refresh("app", &answer.refresh_token()).await.assert_error(400, "invalid_grant");
 }
 
 async fn a78_an_unused_token_expires(on: On) {

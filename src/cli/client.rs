@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Outcome, Refused, Settings, print_json};
+use super::{Common, Outcome, Refused, print_json};
 use crate::{
     client::{Client, ClientType, GrantType, RedirectUri, RegisteredSecret},
     ids::ClientId,
@@ -28,15 +28,6 @@ pub(super) enum Command {
     RotateSecret(One),
     /// Delete a client; its grants die
     Delete(One),
-}
-
-#[derive(Args)]
-pub(super) struct Common {
-    #[command(flatten)]
-    settings: Settings,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Args)]

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Outcome, Refused, Settings, print_json};
+use super::{Common, Outcome, Refused, print_json};
 use crate::{
     clock::Timestamp,
     ids::{GrantId, OwnerId, Username},
@@ -24,15 +24,6 @@ pub(super) enum Command {
     Revoke(One),
     /// Say why a refresh token was refused; the token comes from standard input
     Explain(Common),
-}
-
-#[derive(Args)]
-pub(super) struct Common {
-    #[command(flatten)]
-    settings: Settings,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Args)]

@@ -96,6 +96,16 @@ impl Settings {
     }
 }
 
+/// What every command on a store takes.
+#[derive(Args)]
+struct Common {
+    #[command(flatten)]
+    settings: Settings,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
 /// A command that was refused: the text says what to do.
 #[derive(Debug)]
 struct Refused(String);

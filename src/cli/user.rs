@@ -5,7 +5,7 @@ use std::io::{BufRead as _, IsTerminal as _};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Outcome, Refused, Settings, print_json};
+use super::{Common, Outcome, Refused, print_json};
 use crate::{
     ids::{OwnerId, Username},
     resource_owner::PasswordKeeper,
@@ -29,15 +29,6 @@ pub(super) enum Command {
     Logout(One),
     /// Delete; every grant dies
     Delete(One),
-}
-
-#[derive(Args)]
-pub(super) struct Common {
-    #[command(flatten)]
-    settings: Settings,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Args)]

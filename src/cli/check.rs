@@ -6,7 +6,7 @@ use clap::Args;
 use url::Host;
 
 use super::{Outcome, Refused, assemble};
-use crate::{App, clock::Clock, config::Config, secret::ServerSecret, store};
+use crate::{App, clock::Clock, config::Config, store};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -41,15 +41,11 @@ pub(super) async fn ready_app(config: &Config) -> Result<Arc<App>, Refused> {
             problems.extend(store.warnings().await?.into_iter().map(|warning| format!("store: {warning}")));
             problems.extend(demo_problem(store.as_ref()).await?);
             if let (Some(secret), true) = (&secret, problems.is_empty()) {
-                return finish(config, secret, store).await;
+                return assemble(config, secret, store, false).await;
             }
         }
     }
     Err(Refused(format!("not fit for production:\n  - {}", problems.join("\n  - "))))
-}
-
-async fn finish(config: &Config, secret: &ServerSecret, store: Arc<dyn store::Store>) -> Result<Arc<App>, Refused> {
-    assemble(config, secret, store, false).await
 }
 
 /// Tokens travel in the clear over plain http (RFC 6749 §1.6).

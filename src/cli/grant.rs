@@ -5,10 +5,10 @@ use std::io::Read as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Common, Outcome, Refused, print_json};
+use super::{Common, Outcome, Refused, print_json, user};
 use crate::{
     clock::Timestamp,
-    ids::{GrantId, OwnerId, Username},
+    ids::GrantId,
     secret::SecretText,
     store::{Changed, GrantRecord, GrantStatus, OwnerRecord, OwnerStatus, RevocationReason, Store},
     token::refresh_token::{RefreshToken, RefreshTokenKeys},
@@ -62,7 +62,7 @@ pub(super) async fn run(command: Command) -> Outcome {
 async fn list(arguments: OfUser) -> Outcome {
     let OfUser { username, common } = arguments;
     let store = common.settings.open_store().await?;
-    let owner = owner_named(store.as_ref(), &username).await?;
+    let owner = user::find(store.as_ref(), &username).await?;
     let mut views = Vec::new();
     for id in store.grants_of(owner.id()).await? {
         if let Some(record) = store.grant(owner.id(), id).await? {
@@ -175,17 +175,11 @@ fn no_such_grant(id: &str) -> Refused {
     Refused(format!("there is no grant {id}; see: regrant grant list --username NAME"))
 }
 
-async fn owner_named(store: &dyn Store, username: &str) -> Result<OwnerRecord, Refused> {
-    let unknown = || Refused(format!("there is no user {username}; see: regrant user list"));
-    let id = OwnerId::of(&Username::parse(username).map_err(|_| unknown())?);
-    store.owner(id).await?.ok_or_else(unknown)
-}
-
 /// A grant is stored with its owner, so without the owner all of them are asked.
 async fn find(store: &dyn Store, one: &One) -> Result<(OwnerRecord, GrantId, GrantRecord), Refused> {
     let id = GrantId::parse(&one.grant_id).ok_or_else(|| no_such_grant(&one.grant_id))?;
     let owners = match &one.username {
-        Some(username) => vec![owner_named(store, username).await?],
+        Some(username) => vec![user::find(store, username).await?],
         None => store.owners().await?,
     };
     for owner in owners {

@@ -70,7 +70,7 @@ pub(super) async fn run(command: Command) -> Outcome {
         Command::Logout(one) => change(one, OwnerChange::LogOut, "logged out; every grant is dead").await,
         Command::Delete(one) => {
             let store = one.common.settings.open_store().await?;
-            let (_, owner) = find(store.as_ref(), &one.username).await?;
+            let owner = find(store.as_ref(), &one.username).await?;
             store.delete_owner(owner.id()).await?;
             report(&owner, &one.common, "deleted; every grant is dead")
         }
@@ -86,7 +86,7 @@ fn keeper(common: &Common) -> Result<PasswordKeeper, Refused> {
 }
 
 /// One line of standard input. A person at a terminal is told what is expected.
-fn read_password(_from_standard_input: bool) -> Result<SecretText, Refused> {
+fn read_password() -> Result<SecretText, Refused> {
     let input = std::io::stdin();
     if input.is_terminal() {
         eprint!("Password (it will be visible): ");
@@ -98,11 +98,11 @@ fn read_password(_from_standard_input: bool) -> Result<SecretText, Refused> {
 }
 
 async fn create(arguments: Create) -> Outcome {
-    let Create { username, password_stdin, common } = arguments;
+    let Create { username, password_stdin: _, common } = arguments;
     let name = Username::parse(&username)?;
     let store = common.settings.open_store().await?;
     let keeper = keeper(&common)?;
-    let owner = keeper.new_owner(name, &read_password(password_stdin)?, store.now()).await?;
+    let owner = keeper.new_owner(name, &read_password()?, store.now()).await?;
     if store.create_owner(&owner).await? == Created::Exists {
         return Err(Refused(format!("there is a user {username} already")));
     }
@@ -130,28 +130,29 @@ async fn list(common: Common) -> Outcome {
 }
 
 async fn set_password(arguments: WithPassword) -> Outcome {
-    let WithPassword { one, password_stdin } = arguments;
+    let WithPassword { one, password_stdin: _ } = arguments;
     let keeper = keeper(&one.common)?;
     let id = OwnerId::of(&Username::parse(&one.username)?);
-    let new = keeper.new_password(id, &read_password(password_stdin)?).await?;
+    let new = keeper.new_password(id, &read_password()?).await?;
     change(one, new, "given a new password; every older grant is dead").await
 }
 
 async fn change(one: One, change: OwnerChange, done: &str) -> Outcome {
     let store = one.common.settings.open_store().await?;
-    let (id, _) = find(store.as_ref(), &one.username).await?;
+    let id = find(store.as_ref(), &one.username).await?.id();
     match store.change_owner(id, change).await? {
         Changed::Stored => {}
         Changed::NotFound => return Err(Refused(format!("user {} was deleted meanwhile", one.username))),
     }
-    let (_, owner) = find(store.as_ref(), &one.username).await?;
+    let owner = find(store.as_ref(), &one.username).await?;
     report(&owner, &one.common, done)
 }
 
-async fn find(store: &dyn Store, username: &str) -> Result<(OwnerId, OwnerRecord), Refused> {
+/// The owner with this name.
+pub(super) async fn find(store: &dyn Store, username: &str) -> Result<OwnerRecord, Refused> {
     let unknown = || Refused(format!("there is no user {username}; see: regrant user list"));
     let id = OwnerId::of(&Username::parse(username).map_err(|_| unknown())?);
-    Ok((id, store.owner(id).await?.ok_or_else(unknown)?))
+    store.owner(id).await?.ok_or_else(unknown)
 }
 
 fn report(owner: &OwnerRecord, common: &Common, done: &str) -> Outcome {

@@ -102,10 +102,9 @@ impl TokenEndpoint {
         body: TokenBody,
     ) -> TokenAnswer {
         // A task of its own: a client that hangs up must not stop an answer between the store and the log.
-        let app = Arc::clone(app);
-        let errors = ErrorRenderer::new(app.issuer.url());
+        let for_task = Arc::clone(app);
         let answered = tokio::spawn(async move {
-            let outcome = answer(&context, body, &app).await;
+            let outcome = answer(&context, body, &for_task).await;
             log(&context, &outcome);
             outcome
         });
@@ -115,7 +114,7 @@ impl TokenEndpoint {
         });
         TokenAnswer(match outcome {
             Ok(issued) => render(issued),
-            Err(error) => errors.token_error(&error),
+            Err(error) => ErrorRenderer::new(app.issuer.url()).token_error(&error),
         })
     }
 }

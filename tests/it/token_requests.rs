@@ -211,6 +211,12 @@ async fn a13_no_parameter_belongs_in_the_query_string(on: On) {
         "code",
         "code_verifier",
         "client_assertion",
+        "client_assertion_type",
+        "assertion",
+        "device_code",
+        "subject_token",
+        "actor_token",
+        "access_token",
         "token",
         "pass%77ord",
     ] {

@@ -666,3 +666,34 @@ fn the_openapi_document_in_the_tree_is_the_one_that_is_served() {
     // It leaves nothing behind.
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_on_a_grant_tell_why_a_token_was_refused() {
+    let bench = Bench::start();
+    let explain = |token: &str| {
+        let told = bench.run(&["grant", "explain", "--json"], token).assert(0).json();
+        told["why"].as_str().unwrap().to_owned()
+    };
+    let first = bench.dev.login("demo", "demo-password").await.refresh_token();
+    assert!(explain(&first).contains("current refresh token"));
+    let second = bench.dev.refresh(&first).await.refresh_token();
+    assert!(explain(&first).contains("accepted again until its successor is used"));
+    bench.dev.refresh(&second).await.assert_tokens();
+    assert!(explain(&first).contains("presenting it revokes the grant"));
+    // Asking presents nothing.
+    assert!(explain(&second).contains("accepted again"));
+    bench.dev.refresh(&first).await.assert_error(400, "invalid_grant");
+    assert!(explain(&first).contains("presented again after its successor was used"));
+    assert!(explain("rt_nothing").contains("not issued under this server's secret"));
+
+    let third = bench.dev.login("demo", "demo-password").await;
+    let id = third.claims()["gid"].as_str().unwrap().to_owned();
+    let listed = bench.run(&["grant", "list", "--username", "demo", "--json"], "").assert(0).json();
+    assert!(
+        listed.as_array().unwrap().iter().any(|grant| grant["grant_id"] == id.as_str() && grant["state"] == "active")
+    );
+    bench.run(&["grant", "revoke", &id], "").assert(0);
+    bench.dev.refresh(&third.refresh_token()).await.assert_error(400, "invalid_grant");
+    assert_eq!(bench.run(&["grant", "show", &id, "--json"], "").assert(0).json()["state"], "revoked");
+    bench.run(&["grant", "show", "AAAAAAAAAAAAAAAAAAAAAA"], "").assert(1);
+}

@@ -19,7 +19,7 @@
 //! client/             what a client is; authentication.rs: credentials -> AuthenticatedClient
 //! resource_owner/     username and password -> AuthenticatedOwner; the argon2id pool
 //! token/              access tokens, refresh tokens, signing keys; mod.rs issues
-//! store/              the trait, the records; decide.rs: rotation as a pure function; redis/, embedded/
+//! store/              a trait a subject, the records; decide.rs: rotation as a pure function; redis/, embedded/
 //! error.rs            the RFC's code outside, our reason inside
 //! clock.rs            the only reader of the wall clock and of randomness
 //! ids.rs              identifiers, parsed
@@ -44,7 +44,7 @@
 //!
 //! - an endpoint: a file in `http/`, its type in `http/mod.rs`, then `cargo run -- openapi > openapi/regrant.yaml`.
 //! - a grant: a variant of `grant::TokenRequest`; the compiler names the rest.
-//! - a store verb: the trait in `store/mod.rs`, both stores, a case in the contract suite.
+//! - a store verb: the trait in `store/<subject>.rs`, both stores, a case in the contract suite.
 
 pub mod cli;
 pub mod client;

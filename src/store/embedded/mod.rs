@@ -3,9 +3,13 @@
 //! WAL with `synchronous=FULL`: an answered write survives a power cut. Several processes may open the
 //! file at once, so that the command line works while the server runs; hence nothing is cached.
 //!
-//! Not here: the thread that writes, see `writer.rs`; the tables, see `tables.rs`.
+//! Not here: the thread that writes, see `writer.rs`; the tables, see `schema.rs`.
 
-mod tables;
+mod clients;
+mod grants;
+mod owners;
+mod schema;
+mod signing_keys;
 mod writer;
 
 use std::{
@@ -22,16 +26,8 @@ use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use self::writer::Writer;
-use super::{
-    Changed, Created, GrantCreation, GrantRecord, GrantStatus, NewGrant, OwnerChange, OwnerRecord, OwnerStatus,
-    Presented, RevocationReason, Rotation, SealedKey, Store, StoreError,
-    decide::{Delta, decide},
-};
-use crate::{
-    client::Client,
-    clock::{Clock, Timestamp},
-    ids::{ClientId, GrantId, OwnerId},
-};
+use super::{Changed, Created, StoreError, StoreHealth};
+use crate::clock::{Clock, Timestamp};
 
 /// How long to wait for another process that is writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -132,19 +128,18 @@ fn use_wal(connection: &Connection) -> Result<(), StoreError> {
     }
 }
 
-/// Creates the tables in a new file; a file of a newer version of this program is left alone.
+/// Brings the tables of a new or older file up to date; a file of a newer version of this program is left alone.
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    match transaction.query_row("PRAGMA user_version", [], |row| row.get(0))? {
-        tables::SCHEMA_VERSION => {}
-        0 => {
-            transaction.execute_batch(tables::SCHEMA)?;
-            transaction.pragma_update(None, "user_version", tables::SCHEMA_VERSION)?;
-        }
-        found => {
-            let text = "use the regrant that wrote it, or a newer one: its schema has number";
-            return Err(StoreError::Unavailable(format!("{text} {found}, and {} is known", tables::SCHEMA_VERSION)));
-        }
+    let seen: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let Some(missing) = usize::try_from(seen).ok().and_then(|seen| schema::MIGRATIONS.get(seen..)) else {
+        let text = "use the regrant that wrote it, or a newer one: its schema has number";
+        return Err(StoreError::Unavailable(format!("{text} {seen}, and {} is known", schema::MIGRATIONS.len())));
+    };
+    if !missing.is_empty() {
+        transaction.execute_batch(&missing.concat())?;
+        let today = i64::try_from(schema::MIGRATIONS.len()).unwrap_or(i64::MAX);
+        transaction.pragma_update(None, "user_version", today)?;
     }
     Ok(transaction.commit()?)
 }
@@ -175,106 +170,12 @@ impl Readers {
 }
 
 #[async_trait]
-impl Store for EmbeddedStore {
-    async fn create_grant(&self, grant: &NewGrant) -> Result<GrantCreation, StoreError> {
-        let grant = grant.clone();
-        self.writer.write(move |connection, now| create_grant(connection, &grant, now)).await
-    }
-
-    async fn rotate(&self, presented: &Presented) -> Result<Rotation, StoreError> {
-        let presented = presented.clone();
-        self.writer
-            .write(move |connection, now| {
-                let record = tables::load_grant(connection, presented.owner, presented.grant)?;
-                let owner = tables::load_owner(connection, presented.owner)?;
-                let decision = decide(record.as_ref(), owner.as_ref(), &presented, now);
-                tables::apply(connection, presented.owner, presented.grant, &decision.delta)?;
-                Ok(decision.rotation)
-            })
-            .await
-    }
-
-    async fn revoke_grant(&self, owner: OwnerId, id: GrantId, reason: RevocationReason) -> Result<Changed, StoreError> {
-        self.writer
-            .write(move |connection, now| {
-                let Some(record) = tables::load_grant(connection, owner, id)? else {
-                    return Ok(Changed::NotFound);
-                };
-                if record.status == GrantStatus::Active {
-                    let revocation = Delta::Revoke { reason, at: now, forget_at: record.forget_at(now) };
-                    tables::apply(connection, owner, id, &revocation)?;
-                }
-                Ok(Changed::Stored)
-            })
-            .await
-    }
-
-    async fn grant(&self, owner: OwnerId, id: GrantId) -> Result<Option<GrantRecord>, StoreError> {
-        self.readers.read(|connection| tables::load_grant(connection, owner, id))
-    }
-
-    async fn grants_of(&self, owner: OwnerId) -> Result<Vec<GrantId>, StoreError> {
-        self.scan(move |connection| tables::grants_of(connection, owner)).await
-    }
-
-    async fn create_owner(&self, owner: &OwnerRecord) -> Result<Created, StoreError> {
-        let owner = owner.clone();
-        self.writer.write(move |connection, _| tables::insert_owner(connection, &owner).map(created)).await
-    }
-
-    async fn owner(&self, id: OwnerId) -> Result<Option<OwnerRecord>, StoreError> {
-        self.readers.read(|connection| tables::load_owner(connection, id))
-    }
-
-    async fn change_owner(&self, id: OwnerId, change: OwnerChange) -> Result<Changed, StoreError> {
-        self.writer.write(move |connection, _| tables::update_owner(connection, id, &change).map(changed)).await
-    }
-
-    async fn delete_owner(&self, id: OwnerId) -> Result<Changed, StoreError> {
-        self.writer.write(move |connection, _| tables::delete_owner(connection, id).map(changed)).await
-    }
-
-    async fn owners(&self) -> Result<Vec<OwnerRecord>, StoreError> {
-        self.scan(tables::owners).await
-    }
-
-    async fn create_client(&self, client: &Client) -> Result<Created, StoreError> {
-        let client = client.clone();
-        self.writer.write(move |connection, _| tables::insert_client(connection, &client).map(created)).await
-    }
-
-    async fn client(&self, id: &ClientId) -> Result<Option<Arc<Client>>, StoreError> {
-        Ok(self.readers.read(|connection| tables::load_client(connection, id))?.map(Arc::new))
-    }
-
-    async fn replace_client(&self, client: &Client) -> Result<Changed, StoreError> {
-        let client = client.clone();
-        self.writer.write(move |connection, _| tables::update_client(connection, &client).map(changed)).await
-    }
-
-    async fn delete_client(&self, id: &ClientId) -> Result<Changed, StoreError> {
-        let id = id.clone();
-        self.writer.write(move |connection, _| tables::delete_client(connection, &id).map(changed)).await
-    }
-
-    async fn clients(&self) -> Result<Vec<Arc<Client>>, StoreError> {
-        Ok(self.scan(tables::clients).await?.into_iter().map(Arc::new).collect())
-    }
-
-    async fn add_signing_key(&self, key: &SealedKey) -> Result<Created, StoreError> {
-        let key = key.clone();
-        self.writer.write(move |connection, _| tables::insert_signing_key(connection, &key).map(created)).await
-    }
-
-    async fn signing_keys(&self) -> Result<Vec<SealedKey>, StoreError> {
-        self.scan(tables::signing_keys).await
-    }
-
+impl StoreHealth for EmbeddedStore {
     async fn ping(&self) -> Result<(), StoreError> {
-        self.readers.read(tables::read_something)?;
+        self.readers.read(schema::read_something)?;
         if self.writer.failure().is_some() {
             // Without this write a server that gets no requests while it isn't ready would never recover.
-            self.writer.write(tables::probe).await?;
+            self.writer.write(schema::probe).await?;
         }
         Ok(())
     }
@@ -300,51 +201,12 @@ fn changed(rows: usize) -> Changed {
     if rows == 0 { Changed::NotFound } else { Changed::Stored }
 }
 
-fn create_grant(connection: &Connection, grant: &NewGrant, now: Timestamp) -> Result<GrantCreation, StoreError> {
-    if now > grant.deadline {
-        return Ok(GrantCreation::TooLate { now });
-    }
-    let owner = tables::load_owner(connection, grant.owner)?;
-    if !owner.is_some_and(|owner| owner.status == OwnerStatus::Active && owner.epoch == grant.owner_epoch) {
-        return Ok(GrantCreation::OwnerChanged);
-    }
-    let overflow = tables::overflow(connection, grant.owner, grant.id, now)?;
-    if let Some(stored) = tables::load_grant(connection, grant.owner, grant.id)? {
-        // The same command once more: its first answer was lost.
-        if stored.family_hash == grant.family_hash {
-            return Ok(GrantCreation::Stored { now: stored.created_at, overflow });
-        }
-        return Err(StoreError::Corrupt("another grant has the identifier of a new one".to_owned()));
-    }
-    let absolute_expiry = now.plus(grant.absolute_ms);
-    let record = GrantRecord {
-        status: GrantStatus::Active,
-        family_hash: grant.family_hash,
-        generation: 1,
-        key_id: grant.key_id,
-        current_since: now,
-        created_at: now,
-        absolute_expiry,
-        idle_ms: grant.idle_ms,
-        grace_ms: grant.grace_ms,
-        client_id: grant.client_id.clone(),
-        owner_epoch: grant.owner_epoch,
-        client_epoch: grant.client_epoch,
-        scope: grant.scope.clone(),
-        audience: grant.audience.clone(),
-        access_expires_at: now.plus(grant.access_token_lifetime_ms).min(absolute_expiry),
-        used_in_place: false,
-        repeats: 0,
-    };
-    tables::insert_grant(connection, grant.owner, grant.id, &record)?;
-    Ok(GrantCreation::Stored { now, overflow })
-}
-
 #[cfg(test)]
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _, thread};
 
     use super::*;
+    use crate::store::{SealedKey, SigningKeyStore as _};
 
     fn key(slot: u32) -> SealedKey {
         SealedKey { slot, algorithm: String::new(), sealed: Vec::new(), created_at: Timestamp(0) }

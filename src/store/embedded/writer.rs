@@ -3,7 +3,7 @@
 //! Jobs queue up while a transaction is being synced; the next transaction takes them all. A caller gets
 //! the answer after the commit, never before.
 //!
-//! Not here: what a job reads and writes, see `tables.rs` and `mod.rs`.
+//! Not here: what a job reads and writes, see the files of the subjects.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -13,7 +13,7 @@ use std::{
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::tables;
+use super::grants;
 use crate::{
     clock::{Clock, Timestamp},
     store::StoreError,
@@ -165,7 +165,7 @@ impl WriterThread {
             job.run(&transaction, self.last)?;
         }
         if self.last >= self.next_sweep {
-            let deleted = tables::forget_grants(&transaction, self.last.plus(-SWEEP_DELAY_MS), SWEEP_LIMIT)?;
+            let deleted = grants::forget_grants(&transaction, self.last.plus(-SWEEP_DELAY_MS), SWEEP_LIMIT)?;
             let pause = if deleted == SWEEP_LIMIT { SWEEP_AGAIN_MS } else { SWEEP_EVERY_MS };
             self.next_sweep = self.last.plus(pause);
         }
@@ -188,11 +188,11 @@ impl WriterThread {
 mod tests {
     use std::time::Duration;
 
-    use super::*;
+    use super::{super::schema, *};
 
     fn writer(clock: &Clock) -> Writer {
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(tables::SCHEMA).unwrap();
+        connection.execute_batch(&schema::MIGRATIONS.concat()).unwrap();
         Writer::start(connection, clock.clone()).unwrap()
     }
 
@@ -213,7 +213,7 @@ mod tests {
         });
         let rest = async {
             started.await.unwrap();
-            tokio::join!(writer.write(tables::probe), writer.write(unavailable), async { open.send(()).unwrap() })
+            tokio::join!(writer.write(schema::probe), writer.write(unavailable), async { open.send(()).unwrap() })
         };
         let (first, (good, bad, ())) = tokio::join!(first, rest);
         assert_eq!(first.ok(), Some(()));
@@ -228,7 +228,7 @@ mod tests {
     async fn an_unreadable_record_fails_only_its_own_job() {
         let writer = writer(&Clock::system());
         let unreadable = |_: &Connection, _| Err::<(), _>(StoreError::Corrupt("row".to_owned()));
-        let (good, bad) = tokio::join!(writer.write(tables::probe), writer.write(unreadable));
+        let (good, bad) = tokio::join!(writer.write(schema::probe), writer.write(unreadable));
         assert!(good.is_ok() && matches!(bad, Err(StoreError::Corrupt(_))), "{good:?} {bad:?}");
         assert_eq!(writer.failure(), None);
     }
@@ -242,7 +242,7 @@ mod tests {
             let mut waiting = Vec::new();
             // The thread may have taken one batch out of the queue already.
             for _ in 0..=QUEUE + BATCH {
-                let mut write = Box::pin(writer.write(tables::probe));
+                let mut write = Box::pin(writer.write(schema::probe));
                 // Polled once, which puts it into the queue.
                 tokio::select! { biased; outcome = &mut write => return outcome, () = async {} => waiting.push(write) }
             }
@@ -274,7 +274,7 @@ mod tests {
         let mut left = Vec::new();
         for advance in [30, 31, 1] {
             clock.advance(Duration::from_secs(advance));
-            writer.write(tables::probe).await.unwrap();
+            writer.write(schema::probe).await.unwrap();
             left.push(writer.write(|connection, _| count(connection, "grants")).await.unwrap());
         }
         assert_eq!(left, [700, 200, 0]);

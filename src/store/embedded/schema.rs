@@ -1,0 +1,113 @@
+//! The tables of the embedded store, and what every row has in common.
+//!
+//! In the files of the subjects a function that takes a connection is one read or one writing statement. A statement that
+//! fails changes nothing, so a job that fails leaves nothing behind in the transaction that it shares with others.
+//!
+//! Not here: when a transaction begins and ends, see `writer.rs`.
+
+use rusqlite::{Connection, ErrorCode, Row};
+
+use crate::{clock::Timestamp, store::StoreError};
+
+/// The steps from an empty file to today's tables. A file's `user_version` is the number of steps it has seen; an entry
+/// that was released is never edited, only followed by another.
+///
+/// Times are milliseconds since the Unix epoch. `grants.expires_at` is when the row may go: the expiry of the refresh
+/// token, or for a revoked grant the end of its remembrance.
+pub(super) const MIGRATIONS: &[&str] = &["
+    CREATE TABLE owners (
+        id BLOB NOT NULL PRIMARY KEY,
+        username TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        disabled INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        sealed_password BLOB NOT NULL,
+        created_at INTEGER NOT NULL,
+        demo INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE grants (
+        owner BLOB NOT NULL,
+        id BLOB NOT NULL,
+        revoked_reason TEXT,
+        revoked_at INTEGER,
+        family_hash BLOB NOT NULL,
+        generation INTEGER NOT NULL,
+        key_id INTEGER NOT NULL,
+        current_since INTEGER NOT NULL,
+        created_at INTEGER NOT NULL,
+        absolute_expiry INTEGER NOT NULL,
+        idle_ms INTEGER NOT NULL,
+        grace_ms INTEGER NOT NULL,
+        client_id TEXT NOT NULL,
+        owner_epoch INTEGER NOT NULL,
+        client_epoch INTEGER NOT NULL,
+        scope TEXT NOT NULL,
+        audience TEXT NOT NULL,
+        access_expires_at INTEGER NOT NULL,
+        used_in_place INTEGER NOT NULL,
+        repeats INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL,
+        PRIMARY KEY (owner, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX grants_by_expiry ON grants (expires_at);
+    CREATE TABLE clients (
+        id TEXT NOT NULL PRIMARY KEY,
+        version INTEGER NOT NULL,
+        record TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE signing_keys (
+        slot INTEGER NOT NULL PRIMARY KEY,
+        algorithm TEXT NOT NULL,
+        sealed BLOB NOT NULL,
+        created_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE probe (
+        id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+        written_at INTEGER NOT NULL
+    ) STRICT;
+"];
+
+impl From<rusqlite::Error> for StoreError {
+    /// A row that doesn't fit is one job's misfortune; anything else concerns the whole file.
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::Error as Sqlite;
+        match error {
+            Sqlite::FromSqlConversionFailure(..)
+            | Sqlite::IntegralValueOutOfRange(..)
+            | Sqlite::InvalidColumnType(..)
+            | Sqlite::Utf8Error(..) => Self::Corrupt(error.to_string()),
+            _ if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => Self::Corrupt(error.to_string()),
+            _ => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+pub(super) fn corrupt(what: impl std::fmt::Display) -> StoreError {
+    StoreError::Corrupt(what.to_string())
+}
+
+/// An epoch or a version as SQLite keeps it.
+pub(super) fn to_integer(number: u64) -> Result<i64, StoreError> {
+    i64::try_from(number).map_err(corrupt)
+}
+
+pub(super) fn to_number(integer: i64) -> Result<u64, StoreError> {
+    u64::try_from(integer).map_err(corrupt)
+}
+
+pub(super) fn time(row: &Row<'_>, column: &str) -> Result<Timestamp, StoreError> {
+    Ok(Timestamp(row.get(column)?))
+}
+
+/// Writes a row that means nothing: it shows whether the file takes writes.
+pub(super) fn probe(connection: &Connection, now: Timestamp) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("INSERT INTO probe VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET written_at = ?1")?
+        .execute([now.0])?;
+    Ok(())
+}
+
+/// Reads something, to show that the file can be read.
+pub(super) fn read_something(connection: &Connection) -> Result<(), StoreError> {
+    Ok(connection.prepare_cached("SELECT count(*) FROM probe")?.query_row([], |_| Ok(()))?)
+}

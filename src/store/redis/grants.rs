@@ -1,0 +1,121 @@
+//! Grants in Redis: a hash each, and an index of an owner's.
+//!
+//! Not here: rotation's rules, see `store/decide.rs`; `lua/rotate.lua` is their port.
+
+use async_trait::async_trait;
+use redis::{Value, cmd};
+
+use super::{
+    RedisStore, changed, keys,
+    records::{self, Reply, join_audience},
+};
+use crate::{
+    ids::{GrantId, OwnerId},
+    store::{
+        Changed, GrantCreation, GrantRecord, GrantStatus, GrantStore, MAX_GRANTS_PER_OWNER, NewGrant, Presented,
+        RevocationReason, Rotation, RotationPolicy, StoreError, TOMBSTONE_MS,
+    },
+};
+
+impl RedisStore {
+    /// The oldest live grants beyond the cap; dead ones only leave the index.
+    async fn overflow(&self, owner: OwnerId, beyond: usize, oldest: Vec<String>) -> Result<Vec<GrantId>, StoreError> {
+        let mut overflow = Vec::new();
+        let mut left = beyond;
+        for id in oldest.iter().filter_map(|text| GrantId::parse(text)) {
+            if left == 0 {
+                break;
+            }
+            left -= 1;
+            match self.grant(owner, id).await? {
+                Some(GrantRecord { status: GrantStatus::Active, .. }) => overflow.push(id),
+                _ => {
+                    let mut remove = cmd("ZREM");
+                    remove.arg(keys::grants_of(owner)).arg(id.to_string());
+                    self.connection.query::<i64>(&remove).await?;
+                }
+            }
+        }
+        Ok(overflow)
+    }
+}
+
+#[async_trait]
+impl GrantStore for RedisStore {
+    async fn create_grant(&self, grant: &NewGrant) -> Result<GrantCreation, StoreError> {
+        let values: Vec<Value> = self
+            .connection
+            .run(grant.deadline, |deadline| {
+                let mut call = self.scripts.create_grant.key(keys::grant(grant.owner, grant.id));
+                call.key(keys::owner(grant.owner)).key(keys::grants_of(grant.owner));
+                call.arg(deadline.0).arg(self.connection.clock_offset_ms());
+                call.arg(grant.id.to_string()).arg(grant.owner_epoch);
+                call.arg(grant.family_hash.as_slice()).arg(grant.key_id);
+                call.arg(grant.client_id.as_str()).arg(grant.client_epoch);
+                call.arg(grant.scope.as_str()).arg(join_audience(&grant.audience));
+                call.arg(grant.idle_ms).arg(grant.absolute_ms).arg(grant.grace_ms);
+                call.arg(grant.access_token_lifetime_ms).arg(MAX_GRANTS_PER_OWNER);
+                call
+            })
+            .await?;
+        let mut reply = Reply::parse(values)?;
+        let now = reply.now;
+        match reply.code.as_str() {
+            "OK" => {
+                let beyond: usize = reply.number()?;
+                let overflow = self.overflow(grant.owner, beyond, reply.texts()?).await?;
+                Ok(GrantCreation::Stored { now, overflow })
+            }
+            "OW" => Ok(GrantCreation::OwnerChanged),
+            "TL" => {
+                self.connection.observe_time(now.0);
+                Ok(GrantCreation::TooLate { now })
+            }
+            code => Err(StoreError::Corrupt(format!("redis: unknown code {code}"))),
+        }
+    }
+
+    async fn rotate(&self, presented: &Presented) -> Result<Rotation, StoreError> {
+        let values: Vec<Value> = self
+            .connection
+            .run(presented.deadline, |deadline| {
+                let mut call = self.scripts.rotate.key(keys::grant(presented.owner, presented.grant));
+                call.key(keys::owner(presented.owner));
+                call.arg(presented.family_hash.as_slice()).arg(presented.generation);
+                call.arg(presented.client_id.as_str()).arg(presented.client_epoch);
+                call.arg(deadline.0).arg(presented.access_token_lifetime_ms).arg(presented.new_key_id);
+                call.arg(match presented.rotation {
+                    RotationPolicy::Rotate => "rotate",
+                    RotationPolicy::Keep => "keep",
+                });
+                call.arg(presented.requested_scope.as_ref().map_or("", |scope| scope.as_str()));
+                call.arg(TOMBSTONE_MS).arg(self.connection.clock_offset_ms());
+                call
+            })
+            .await?;
+        let reply = Reply::parse(values)?;
+        self.connection.observe_time(reply.now.0);
+        reply.rotation(presented.generation, presented.requested_scope.as_ref())
+    }
+
+    async fn revoke_grant(&self, owner: OwnerId, id: GrantId, reason: RevocationReason) -> Result<Changed, StoreError> {
+        self.connection
+            .run(self.connection.deadline(), |_| {
+                let mut call = self.scripts.revoke_grant.key(keys::grant(owner, id));
+                call.key(keys::grants_of(owner)).arg(id.to_string()).arg(reason.as_str());
+                call.arg(TOMBSTONE_MS).arg(self.connection.clock_offset_ms());
+                call
+            })
+            .await
+            .map(changed)
+    }
+
+    async fn grant(&self, owner: OwnerId, id: GrantId) -> Result<Option<GrantRecord>, StoreError> {
+        self.fields(keys::grant(owner, id)).await?.as_ref().map(records::grant).transpose()
+    }
+
+    async fn grants_of(&self, owner: OwnerId) -> Result<Vec<GrantId>, StoreError> {
+        let ids: Vec<String> = self.connection.query(cmd("ZRANGE").arg(keys::grants_of(owner)).arg(0).arg(-1)).await?;
+        Ok(ids.iter().filter_map(|id| GrantId::parse(id)).collect())
+    }
+}

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Common, Outcome, Refused, print_json};
 use crate::{
-    client::{Client, ClientType, GrantType, RedirectUri, RegisteredSecret},
+    client::{Client, ClientType, GrantType, RedirectUri, RegisteredSecret, WebOrigin},
     ids::ClientId,
     scope::Scope,
     secret::{ClientSecretHash, generate_client_secret},
@@ -58,6 +58,12 @@ pub(super) struct Create {
     /// A resource its access tokens are for; repeat for more
     #[arg(long)]
     audience: Vec<String>,
+    /// Let it have its refresh token in a cookie: for a first-party app in a browser
+    #[arg(long)]
+    cookie_mode: bool,
+    /// An origin beside the server's own that its pages call from, such as https://app.example.com; repeat for more
+    #[arg(long = "origin", value_name = "URL")]
+    origins: Vec<String>,
     /// Whether a use of its refresh tokens replaces them
     #[arg(long, value_enum, default_value_t = RotationPolicy::Rotate)]
     rotation: RotationPolicy,
@@ -103,14 +109,33 @@ pub(super) async fn run(command: Command) -> Outcome {
 }
 
 async fn create(arguments: Create) -> Outcome {
-    let Create { id, client_type, grant_types, scope, redirect_uris, audience, rotation, grace_seconds, common } =
-        arguments;
+    let Create {
+        id,
+        client_type,
+        grant_types,
+        scope,
+        redirect_uris,
+        audience,
+        cookie_mode,
+        origins,
+        rotation,
+        grace_seconds,
+        common,
+    } = arguments;
     if client_type == ClientType::Public && grant_types.contains(&GrantType::ClientCredentials) {
         return Err(Refused("a public client cannot use client_credentials (RFC 6749 section 4.4)".into()));
     }
     if grant_types.contains(&GrantType::AuthorizationCode) && redirect_uris.is_empty() {
         return Err(Refused("authorization_code needs at least one --redirect-uri".into()));
     }
+    // A secret in a browser is nobody's secret, and without a refresh token there is nothing to put into a cookie.
+    if cookie_mode && (client_type != ClientType::Public || !grant_types.contains(&GrantType::RefreshToken)) {
+        return Err(Refused("--cookie-mode is for public clients with the refresh_token grant".into()));
+    }
+    let origins = origins
+        .iter()
+        .map(|text| WebOrigin::parse(text).map_err(|error| Refused(format!("--origin {text}: {error}"))))
+        .collect::<Result<_, _>>()?;
     let redirect_uris = redirect_uris
         .iter()
         .map(|text| RedirectUri::parse(text).map_err(|error| Refused(format!("--redirect-uri {text}: {error}"))))
@@ -130,6 +155,8 @@ async fn create(arguments: Create) -> Outcome {
         scope: Scope::parse(&scope)?,
         redirect_uris,
         audience,
+        cookie_mode,
+        origins,
         rotation,
         grace_seconds,
         disabled: false,
@@ -241,6 +268,8 @@ fn public_view(client: &Client) -> Value {
         "scope": client.scope,
         "redirect_uris": client.redirect_uris,
         "audience": client.audience,
+        "cookie_mode": client.cookie_mode,
+        "origins": client.origins,
         "rotation": client.rotation,
         "grace_seconds": client.grace_seconds,
         "disabled": client.disabled,

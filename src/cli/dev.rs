@@ -120,6 +120,8 @@ async fn create_demo_records(app: &Arc<App>) -> Outcome {
                 RedirectUri::parse("http://127.0.0.1/docs/oauth2-redirect.html")?,
             ],
             audience: vec![],
+            cookie_mode: client_type == ClientType::Public,
+            origins: vec![],
             rotation: RotationPolicy::Rotate,
             grace_seconds: None,
             disabled: false,

@@ -206,6 +206,7 @@ fn describe(id: GrantId, owner: &OwnerRecord, record: &GrantRecord, now: Timesta
         "state": state,
         "revoked_because": revoked.map(|(reason, _)| explain_revocation(reason)),
         "revoked_at": revoked.map(|(_, at)| at.seconds()),
+        "delivery": record.delivery,
         "generation": record.generation,
         "created_at": record.created_at.seconds(),
         "last_refreshed_at": record.current_since.seconds(),

@@ -4,8 +4,12 @@
 
 pub mod authentication;
 mod redirect_uri;
+mod web_origin;
 
-pub use self::redirect_uri::{InvalidRedirectUri, RedirectUri};
+pub use self::{
+    redirect_uri::{InvalidRedirectUri, RedirectUri},
+    web_origin::{InvalidWebOrigin, WebOrigin},
+};
 
 use std::fmt;
 
@@ -33,6 +37,12 @@ pub struct Client {
     /// The resources that its access tokens are for; empty means the issuer itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub audience: Vec<String>,
+    /// Whether it may have its refresh token in a cookie: a first-party app in a browser.
+    #[serde(default)]
+    pub cookie_mode: bool,
+    /// The origins beside our own that its pages may call from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<WebOrigin>,
     /// Whether a use of its refresh tokens replaces them.
     #[serde(default)]
     pub rotation: RotationPolicy,

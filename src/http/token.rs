@@ -31,6 +31,7 @@ use crate::{
     grant::{self, TokenRequest},
     scope::Scope,
     secret::SecretText,
+    store::Delivery,
     token::IssuedTokens,
 };
 
@@ -125,7 +126,7 @@ async fn answer(context: &RequestContext, body: TokenBody, app: &App) -> Result<
     let client = authentication::authenticate(credentials, app.store.as_ref(), app.store.now()).await?;
     context.client.set(client.id.clone());
     let grant = grant::validate(request?, client, app).await?;
-    app.issuer.issue(grant, app.store.as_ref()).await
+    app.issuer.issue(grant, Delivery::Body, app.store.as_ref()).await
 }
 
 fn render(issued: IssuedTokens) -> Response {

@@ -83,6 +83,10 @@ pub fn decide(
     if record.client_id != presented.client_id {
         return refuse(Refusal::WrongClient { issued_to: record.client_id.clone() });
     }
+    // Before anything is written, too: a cookie that somebody planted must not revoke the grant it was copied from.
+    if record.delivery != presented.delivery {
+        return refuse(Refusal::WrongDelivery);
+    }
     if let GrantStatus::Revoked { reason, .. } = record.status {
         return refuse(Refusal::Revoked(reason));
     }

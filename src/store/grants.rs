@@ -4,7 +4,7 @@
 
 use async_trait::async_trait;
 
-use super::{Changed, GrantRecord, Presented, RevocationReason, Rotation, StoreError};
+use super::{Changed, Delivery, GrantRecord, Presented, RevocationReason, Rotation, StoreError};
 use crate::{
     clock::Timestamp,
     ids::{ClientId, GrantId, OwnerId},
@@ -52,6 +52,8 @@ pub struct NewGrant {
     pub scope: Scope,
     /// The resources that access tokens are for (RFC 8707).
     pub audience: Vec<String>,
+    /// How its refresh tokens travel.
+    pub delivery: Delivery,
     /// Life of an unused refresh token, milliseconds.
     pub idle_ms: i64,
     /// Life of the grant, milliseconds.

@@ -24,8 +24,8 @@ pub use self::{
     grants::{GrantCreation, GrantStore, MAX_GRANTS_PER_OWNER, NewGrant},
     owners::{OwnerChange, OwnerStore},
     records::{
-        GrantRecord, GrantStatus, LiveGrant, OwnerRecord, OwnerStatus, Presented, Refusal, RevocationReason, Rotation,
-        RotationPolicy, SealedKey, TOMBSTONE_MS,
+        Delivery, GrantRecord, GrantStatus, LiveGrant, OwnerRecord, OwnerStatus, Presented, Refusal, RevocationReason,
+        Rotation, RotationPolicy, SealedKey, TOMBSTONE_MS,
     },
     signing_keys::SigningKeyStore,
 };

@@ -43,6 +43,8 @@ pub struct GrantRecord {
     pub scope: Scope,
     /// The resources that access tokens are for.
     pub audience: Vec<String>,
+    /// How its refresh tokens travel.
+    pub delivery: Delivery,
     /// The latest expiry of any access token of this grant.
     pub access_expires_at: Timestamp,
     /// Whether the current generation was used without rotating ([`RotationPolicy::Keep`]).
@@ -135,6 +137,18 @@ pub enum RotationPolicy {
     Keep,
 }
 
+/// How the refresh tokens of a grant travel, both ways. It is settled when the grant is made: a script that got hold of
+/// one kind of token must not be able to turn it into the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Delivery {
+    /// In the bodies of requests and responses.
+    #[default]
+    Body,
+    /// In a cookie that no script can read.
+    Cookie,
+}
+
 /// A refresh token as presented: genuine by its MAC, otherwise unchecked.
 #[derive(Clone, Debug)]
 pub struct Presented {
@@ -150,6 +164,8 @@ pub struct Presented {
     pub client_id: ClientId,
     /// That client's epoch now.
     pub client_epoch: u64,
+    /// How it was presented.
+    pub delivery: Delivery,
     /// The `scope` parameter, when there is one.
     pub requested_scope: Option<Scope>,
     /// The client's policy.
@@ -202,6 +218,8 @@ pub enum Refusal {
         /// The client it was issued to.
         issued_to: ClientId,
     },
+    /// The token was presented in a body and belongs in a cookie, or the other way round.
+    WrongDelivery,
     /// The grant is revoked.
     Revoked(RevocationReason),
     /// The token has expired.

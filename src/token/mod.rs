@@ -23,7 +23,7 @@ use crate::{
     ids::{ClientId, GrantId, Subject},
     scope::Scope,
     secret::{SecretText, ServerSecret},
-    store::{GrantCreation, LiveGrant, NewGrant, Presented, Refusal, RevocationReason, Rotation, Store},
+    store::{Delivery, GrantCreation, LiveGrant, NewGrant, Presented, Refusal, RevocationReason, Rotation, Store},
 };
 
 /// What a token response says.
@@ -97,11 +97,17 @@ impl Issuer {
         self.refresh.decode(text.expose())
     }
 
-    /// Writes to the store what the grant leads to, and makes the tokens.
+    /// Writes to the store what the grant leads to, and makes the tokens. `delivery` is how the refresh token came, and
+    /// how it will go.
     ///
     /// # Errors
     /// `invalid_grant` and `invalid_scope` as the store decides, `temporarily_unavailable` when it can't.
-    pub async fn issue(&self, grant: ValidGrant, store: &dyn Store) -> Result<IssuedTokens, TokenError> {
+    pub async fn issue(
+        &self,
+        grant: ValidGrant,
+        delivery: Delivery,
+        store: &dyn Store,
+    ) -> Result<IssuedTokens, TokenError> {
         match grant {
             ValidGrant::Password { client, owner, scope } => {
                 let family_secret = FamilySecret::random();
@@ -116,6 +122,7 @@ impl Issuer {
                     key_id: self.refresh.current_id(),
                     scope,
                     audience: client.audience.clone(),
+                    delivery,
                     // Without a refresh token the grant lives as long as its one access token.
                     idle_ms: if refreshable { self.idle_ms } else { self.access_token_lifetime_ms },
                     absolute_ms: if refreshable { self.absolute_ms } else { self.access_token_lifetime_ms },
@@ -135,6 +142,7 @@ impl Issuer {
                     family_hash: token.family_secret.hash(),
                     client_id: client.id.clone(),
                     client_epoch: client.epoch,
+                    delivery,
                     requested_scope: scope,
                     rotation: client.rotation,
                     new_key_id: self.refresh.current_id(),

@@ -13,8 +13,8 @@ use regrant::{
     ids::{ClientId, GrantId, OwnerId, Subject, Username},
     scope::Scope,
     store::{
-        self, GrantCreation, GrantRecord, GrantStatus, NewGrant, OwnerChange, OwnerRecord, OwnerStatus, Presented,
-        RevocationReason, Rotation, RotationPolicy, Store,
+        self, Delivery, GrantCreation, GrantRecord, GrantStatus, NewGrant, OwnerChange, OwnerRecord, OwnerStatus,
+        Presented, RevocationReason, Rotation, RotationPolicy, Store,
         decide::{Delta, decide},
     },
 };
@@ -34,6 +34,7 @@ struct Step {
     wrong_family: bool,
     wrong_client: bool,
     wrong_client_epoch: bool,
+    wrong_delivery: bool,
     scope: Option<&'static str>,
     rotation: RotationPolicy,
     late: bool,
@@ -64,12 +65,24 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Some(OwnerStep::Disable)),
         1 => Just(Some(OwnerStep::Delete)),
     ];
-    (generation, rarely(), rarely(), rarely(), scope, rotation, rarely(), wait_ms, owner).prop_map(
-        |(generation, wrong_family, wrong_client, wrong_client_epoch, scope, rotation, late, wait_ms, owner)| Step {
+    (generation, rarely(), rarely(), rarely(), rarely(), scope, rotation, rarely(), wait_ms, owner).prop_map(
+        |(
             generation,
             wrong_family,
             wrong_client,
             wrong_client_epoch,
+            wrong_delivery,
+            scope,
+            rotation,
+            late,
+            wait_ms,
+            owner,
+        )| Step {
+            generation,
+            wrong_family,
+            wrong_client,
+            wrong_client_epoch,
+            wrong_delivery,
             scope,
             rotation,
             late,
@@ -106,7 +119,7 @@ fn time_of(rotation: &Rotation) -> Option<Timestamp> {
     }
 }
 
-async fn new_grant(store: &dyn Store) -> (NewGrant, OwnerRecord) {
+async fn new_grant(store: &dyn Store, delivery: Delivery) -> (NewGrant, OwnerRecord) {
     let owner = OwnerRecord {
         username: Username::parse(&support::unique("owner")).unwrap(),
         subject: Subject::random(),
@@ -127,6 +140,7 @@ async fn new_grant(store: &dyn Store) -> (NewGrant, OwnerRecord) {
         key_id: 1,
         scope: Scope::parse("read write").unwrap(),
         audience: vec!["https://api.example".into()],
+        delivery,
         idle_ms: 60_000,
         absolute_ms: 200_000,
         grace_ms: 1_000,
@@ -146,6 +160,11 @@ fn presentation(grant: &NewGrant, record: &GrantRecord, step: &Step, deadline: T
         family_hash: if step.wrong_family { [9; 32] } else { grant.family_hash },
         client_id: ClientId::parse(if step.wrong_client { "other" } else { "client" }).unwrap(),
         client_epoch: if step.wrong_client_epoch { 4 } else { 3 },
+        delivery: if step.wrong_delivery == (grant.delivery == Delivery::Body) {
+            Delivery::Cookie
+        } else {
+            Delivery::Body
+        },
         requested_scope: step.scope.map(|text| Scope::parse(text).unwrap()),
         rotation: step.rotation,
         new_key_id: 2,
@@ -194,8 +213,9 @@ async fn run(store_url: String) {
     let strategy = step();
     let mut seen = std::collections::BTreeMap::<&str, usize>::new();
 
-    for _ in 0..STEPS / STEPS_PER_GRANT {
-        let (grant, _) = new_grant(store).await;
+    for number in 0..STEPS / STEPS_PER_GRANT {
+        let delivery = if number % 2 == 0 { Delivery::Body } else { Delivery::Cookie };
+        let (grant, _) = new_grant(store, delivery).await;
         for _ in 0..STEPS_PER_GRANT {
             let step = strategy.new_tree(&mut runner).unwrap().current();
             clock.advance(Duration::from_millis(step.wait_ms));

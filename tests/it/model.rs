@@ -14,7 +14,8 @@ use regrant::{
     ids::{ClientId, GrantId, OwnerId, Subject, Username},
     scope::Scope,
     store::{
-        GrantRecord, GrantStatus, OwnerRecord, OwnerStatus, Presented, RevocationReason, Rotation, RotationPolicy,
+        Delivery, GrantRecord, GrantStatus, OwnerRecord, OwnerStatus, Presented, RevocationReason, Rotation,
+        RotationPolicy,
         decide::{Decision, Delta, decide},
     },
 };
@@ -122,6 +123,7 @@ fn fixed() -> &'static (GrantRecord, OwnerRecord, Presented) {
             client_epoch: 1,
             scope: Scope::default(),
             audience: vec![],
+            delivery: Delivery::Body,
             access_expires_at: time(1),
             used_in_place: false,
             repeats: 0,
@@ -142,6 +144,7 @@ fn fixed() -> &'static (GrantRecord, OwnerRecord, Presented) {
             family_hash: [1; 32],
             client_id,
             client_epoch: 1,
+            delivery: Delivery::Body,
             requested_scope: None,
             rotation: RotationPolicy::Rotate,
             new_key_id: 1,

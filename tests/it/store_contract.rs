@@ -5,12 +5,12 @@
 use std::{sync::Arc, time::Duration};
 
 use regrant::{
-    client::{Client, ClientType, GrantType},
+    client::{Client, ClientType, GrantType, WebOrigin},
     clock::{Clock, Timestamp, random_bytes},
     ids::{ClientId, GrantId, Subject, Username},
     scope::Scope,
     store::{
-        Changed, Created, GrantCreation, GrantRecord, GrantStatus, LiveGrant, MAX_GRANTS_PER_OWNER, NewGrant,
+        Changed, Created, Delivery, GrantCreation, GrantRecord, GrantStatus, LiveGrant, MAX_GRANTS_PER_OWNER, NewGrant,
         OwnerChange, OwnerRecord, OwnerStatus, Presented, Refusal, RevocationReason, Rotation, RotationPolicy,
         SealedKey, Store,
     },
@@ -54,6 +54,7 @@ impl Fixture {
             key_id: 3,
             scope: Scope::parse("read write").unwrap(),
             audience: vec!["https://api.example/".to_owned(), "https://b.example/ü\"".to_owned()],
+            delivery: Delivery::Body,
             idle_ms: 10 * DAY_MS,
             absolute_ms: 30 * DAY_MS,
             grace_ms: GRACE_MS,
@@ -83,6 +84,7 @@ impl Fixture {
             family_hash: grant.family_hash,
             client_id: grant.client_id.clone(),
             client_epoch: grant.client_epoch,
+            delivery: grant.delivery,
             requested_scope: None,
             rotation: RotationPolicy::Rotate,
             new_key_id: 4,
@@ -177,6 +179,8 @@ fn new_client(clock: &Clock) -> Client {
         scope: Scope::parse("read write").unwrap(),
         redirect_uris: Vec::new(),
         audience: vec!["https://api.example/".to_owned()],
+        cookie_mode: true,
+        origins: vec![WebOrigin::parse("https://app.example").unwrap()],
         rotation: RotationPolicy::Keep,
         grace_seconds: Some(5),
         disabled: false,
@@ -185,6 +189,22 @@ fn new_client(clock: &Clock) -> Client {
         created_at: clock.now(),
         demo: true,
     }
+}
+
+async fn a_token_of_cookie_mode_is_accepted_from_a_cookie_only(store: Arc<dyn Store>, clock: Clock) {
+    let f = Fixture::new(store, clock).await;
+    let grant = NewGrant { delivery: Delivery::Cookie, ..f.new_grant() };
+    f.create(&grant).await;
+    let stored = f.record(&grant).await;
+    assert_eq!(stored.delivery, Delivery::Cookie);
+    // Whichever generation it is: a copy in the wrong place neither works nor revokes.
+    for generation in [1, 2, 9] {
+        let in_body = Presented { delivery: Delivery::Body, ..f.token(&grant, generation) };
+        assert_eq!(f.rotate(&in_body).await, Rotation::Refused(Refusal::WrongDelivery));
+    }
+    assert_eq!(f.record(&grant).await, stored);
+    f.rotated(&grant, 1).await;
+    assert_eq!(f.record(&grant).await.delivery, Delivery::Cookie);
 }
 
 async fn a_grant_is_created_and_read_back(store: Arc<dyn Store>, clock: Clock) {
@@ -209,6 +229,7 @@ async fn a_grant_is_created_and_read_back(store: Arc<dyn Store>, clock: Clock) {
         client_epoch: CLIENT_EPOCH,
         scope: grant.scope.clone(),
         audience: grant.audience.clone(),
+        delivery: Delivery::Body,
         access_expires_at: now.plus(ACCESS_MS),
         used_in_place: false,
         repeats: 0,
@@ -355,6 +376,7 @@ async fn a_token_that_does_not_fit_the_grant_has_no_effect(store: Arc<dyn Store>
             Refusal::WrongClient { issued_to: f.client_id.clone() },
         ),
         (Presented { family_hash: random_bytes(), ..token.clone() }, Refusal::WrongFamily),
+        (Presented { delivery: Delivery::Cookie, ..token.clone() }, Refusal::WrongDelivery),
         (Presented { grant: GrantId::random(), ..token.clone() }, Refusal::Unknown),
         (Presented { owner: new_owner(&f.clock).id(), ..token }, Refusal::Unknown),
     ];
@@ -691,6 +713,7 @@ macro_rules! contract {
 
 contract! {
     a_grant_is_created_and_read_back,
+    a_token_of_cookie_mode_is_accepted_from_a_cookie_only,
     the_first_access_token_does_not_outlive_the_grant,
     creating_the_same_grant_again_changes_nothing,
     a_grant_needs_the_owner_as_authenticated,

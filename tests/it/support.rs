@@ -264,6 +264,8 @@ impl Server {
             scope: Scope::parse("read write").unwrap(),
             redirect_uris: vec![],
             audience: vec![],
+            cookie_mode: false,
+            origins: vec![],
             rotation: RotationPolicy::Rotate,
             grace_seconds: None,
             disabled: false,

@@ -14,8 +14,8 @@ use crate::{
     ids::{ClientId, GrantId, OwnerId},
     scope::Scope,
     store::{
-        Changed, GrantCreation, GrantRecord, GrantStatus, GrantStore, MAX_GRANTS_PER_OWNER, NewGrant, OwnerStatus,
-        Presented, RevocationReason, Rotation, StoreError,
+        Changed, Delivery, GrantCreation, GrantRecord, GrantStatus, GrantStore, MAX_GRANTS_PER_OWNER, NewGrant,
+        OwnerStatus, Presented, RevocationReason, Rotation, StoreError,
         decide::{Delta, decide},
     },
 };
@@ -96,6 +96,7 @@ fn create_grant(connection: &Connection, grant: &NewGrant, now: Timestamp) -> Re
         client_epoch: grant.client_epoch,
         scope: grant.scope.clone(),
         audience: grant.audience.clone(),
+        delivery: grant.delivery,
         access_expires_at: now.plus(grant.access_token_lifetime_ms).min(absolute_expiry),
         used_in_place: false,
         repeats: 0,
@@ -133,6 +134,7 @@ fn grant_of_row(row: &Row<'_>) -> Result<GrantRecord, StoreError> {
         client_epoch: to_number(row.get("client_epoch")?)?,
         scope: Scope::parse(row.get_ref("scope")?.as_str().map_err(corrupt)?).map_err(corrupt)?,
         audience: serde_json::from_str(row.get_ref("audience")?.as_str().map_err(corrupt)?).map_err(corrupt)?,
+        delivery: if row.get("cookie_mode")? { Delivery::Cookie } else { Delivery::Body },
         access_expires_at: time(row, "access_expires_at")?,
         used_in_place: row.get("used_in_place")?,
         repeats: row.get("repeats")?,
@@ -143,9 +145,14 @@ fn grant_of_row(row: &Row<'_>) -> Result<GrantRecord, StoreError> {
 fn insert_grant(connection: &Connection, owner: OwnerId, id: GrantId, record: &GrantRecord) -> Result<(), StoreError> {
     connection
         .prepare_cached(
-            "INSERT INTO grants VALUES (:owner, :id, NULL, NULL, :family_hash, :generation, :key_id, :current_since,
-             :created_at, :absolute_expiry, :idle_ms, :grace_ms, :client_id, :owner_epoch, :client_epoch, :scope,
-             :audience, :access_expires_at, :used_in_place, :repeats, :expires_at)",
+            "INSERT INTO grants
+             (owner, id, family_hash, generation, key_id, current_since, created_at, absolute_expiry, idle_ms,
+              grace_ms, client_id, owner_epoch, client_epoch, scope, audience, cookie_mode, access_expires_at,
+              used_in_place, repeats, expires_at)
+             VALUES
+             (:owner, :id, :family_hash, :generation, :key_id, :current_since, :created_at, :absolute_expiry, :idle_ms,
+              :grace_ms, :client_id, :owner_epoch, :client_epoch, :scope, :audience, :cookie_mode, :access_expires_at,
+              :used_in_place, :repeats, :expires_at)",
         )?
         .execute(named_params! {
             ":owner": owner.0,
@@ -163,6 +170,7 @@ fn insert_grant(connection: &Connection, owner: OwnerId, id: GrantId, record: &G
             ":client_epoch": to_integer(record.client_epoch)?,
             ":scope": record.scope.as_str(),
             ":audience": serde_json::to_string(&record.audience).map_err(corrupt)?,
+            ":cookie_mode": record.delivery == Delivery::Cookie,
             ":access_expires_at": record.access_expires_at.0,
             ":used_in_place": record.used_in_place,
             ":repeats": record.repeats,

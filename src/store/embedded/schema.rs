@@ -14,7 +14,8 @@ use crate::{clock::Timestamp, store::StoreError};
 ///
 /// Times are milliseconds since the Unix epoch. `grants.expires_at` is when the row may go: the expiry of the refresh
 /// token, or for a revoked grant the end of its remembrance.
-pub(super) const MIGRATIONS: &[&str] = &["
+pub(super) const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE owners (
         id BLOB NOT NULL PRIMARY KEY,
         username TEXT NOT NULL,
@@ -65,7 +66,9 @@ pub(super) const MIGRATIONS: &[&str] = &["
         id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
         written_at INTEGER NOT NULL
     ) STRICT;
-"];
+",
+    "ALTER TABLE grants ADD COLUMN cookie_mode INTEGER NOT NULL DEFAULT 0",
+];
 
 impl From<rusqlite::Error> for StoreError {
     /// A row that doesn't fit is one job's misfortune; anything else concerns the whole file.

@@ -264,8 +264,11 @@ mod tests {
         let fill = |connection: &Connection, now: Timestamp| {
             connection.execute(
                 "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 700)
-                 INSERT INTO grants SELECT x'00', CAST(i AS BLOB), NULL, NULL, x'', 1, 1, 0, 0, 0, 0, 0, '', 0, 0,
-                 '', '', 0, 0, 0, ?1 FROM n",
+                 INSERT INTO grants
+                 (owner, id, family_hash, generation, key_id, current_since, created_at, absolute_expiry, idle_ms,
+                  grace_ms, client_id, owner_epoch, client_epoch, scope, audience, access_expires_at, used_in_place,
+                  repeats, expires_at)
+                 SELECT x'00', CAST(i AS BLOB), x'', 1, 1, 0, 0, 0, 0, 0, '', 0, 0, '', '', 0, 0, 0, ?1 FROM n",
                 [now.0],
             )?;
             Ok(())

@@ -55,6 +55,7 @@ impl GrantStore for RedisStore {
                 call.arg(grant.scope.as_str()).arg(join_audience(&grant.audience));
                 call.arg(grant.idle_ms).arg(grant.absolute_ms).arg(grant.grace_ms);
                 call.arg(grant.access_token_lifetime_ms).arg(MAX_GRANTS_PER_OWNER);
+                call.arg(records::cookie_mode(grant.delivery));
                 call
             })
             .await?;
@@ -90,6 +91,7 @@ impl GrantStore for RedisStore {
                 });
                 call.arg(presented.requested_scope.as_ref().map_or("", |scope| scope.as_str()));
                 call.arg(TOMBSTONE_MS).arg(self.connection.clock_offset_ms());
+                call.arg(records::cookie_mode(presented.delivery));
                 call
             })
             .await?;

@@ -9,7 +9,8 @@ use crate::{
     ids::{ClientId, Subject},
     scope::Scope,
     store::{
-        GrantRecord, GrantStatus, LiveGrant, OwnerRecord, OwnerStatus, Refusal, RevocationReason, Rotation, StoreError,
+        Delivery, GrantRecord, GrantStatus, LiveGrant, OwnerRecord, OwnerStatus, Refusal, RevocationReason, Rotation,
+        StoreError,
     },
 };
 
@@ -42,6 +43,14 @@ fn split_audience(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
+/// The delivery as the scripts take it.
+pub(super) const fn cookie_mode(delivery: Delivery) -> u8 {
+    match delivery {
+        Delivery::Body => 0,
+        Delivery::Cookie => 1,
+    }
+}
+
 pub(super) fn grant(fields: &Fields) -> Result<GrantRecord, StoreError> {
     let status = match text(fields, "st")?.as_str() {
         "A" => GrantStatus::Active,
@@ -70,6 +79,7 @@ pub(super) fn grant(fields: &Fields) -> Result<GrantRecord, StoreError> {
         client_epoch: number(fields, "ce")?,
         scope: Scope::parse(&text(fields, "sc")?).map_err(|_| corrupt("scope"))?,
         audience: split_audience(&optional("au")?),
+        delivery: if optional("cm")? == "1" { Delivery::Cookie } else { Delivery::Body },
         access_expires_at: time(fields, "atx")?,
         used_in_place: optional("cu")? == "1",
         repeats: optional("nr")?.parse().unwrap_or(0),
@@ -176,6 +186,7 @@ impl Reply {
             "WC" => refused(Refusal::WrongClient {
                 issued_to: ClientId::parse(&self.text()?).map_err(|_| corrupt("client_id"))?,
             }),
+            "WD" => refused(Refusal::WrongDelivery),
             "RV" => refused(Refusal::Revoked(self.reason()?)),
             "XP" => refused(Refusal::Expired),
             "SC" => refused(Refusal::Scope),

@@ -5,8 +5,9 @@
 -- ARGV 1 family hash  2 presented generation  3 client_id  4 client epoch  5 deadline (ms)
 --      6 access token lifetime (ms)  7 MAC key id of a new generation  8 'rotate' or 'keep'
 --      9 requested scope ('' none)  10 tombstone (ms)  11 clock offset (ms, 0 outside tests)
+--      12 '1' from a cookie, '0' from a body
 -- Returns the code, the store's time, and what the code needs:
---   TL too late | NF unknown | WF wrong family | WC wrong client, owner client | RV revoked, reason
+--   TL too late | NF unknown | WF wrong family | WC wrong client, owner client | WD wrong delivery | RV revoked, reason
 --   XP expired | SC scope | RP replayed, reason, current generation
 --   OK rotated, RT repeated, FW repaired: generation, key id, current since, expiry, absolute expiry,
 --   granted scope, audience, subject
@@ -16,10 +17,11 @@ local T = redis.call('TIME')
 local now = T[1] * 1000 + math.floor(T[2] / 1000) + tonumber(ARGV[11])
 local function text(n) return string.format('%.0f', n) end -- Lua would write 1.7e+12
 if now > tonumber(ARGV[5]) then return {'TL', text(now)} end
-local g = redis.call('HMGET', KEYS[1], 'st', 'fh', 'gen', 'k', 'tr', 'abs', 'idl', 'grw', 'cid', 'ue', 'ce', 'sc', 'au', 'atx', 'cu', 'rr')
+local g = redis.call('HMGET', KEYS[1], 'st', 'fh', 'gen', 'k', 'tr', 'abs', 'idl', 'grw', 'cid', 'ue', 'ce', 'sc', 'au', 'atx', 'cu', 'rr', 'cm')
 if not g[1] then return {'NF', text(now)} end
 if g[2] ~= ARGV[1] then return {'WF', text(now)} end
 if g[9] ~= ARGV[3] then return {'WC', text(now), g[9]} end
+if (g[17] or '0') ~= ARGV[12] then return {'WD', text(now)} end
 if g[1] == 'R' then return {'RV', text(now), g[16]} end
 local since = tonumber(g[5])
 if now < since then now = since end -- a grant's clock never runs backwards

@@ -6,6 +6,8 @@
 mod client_authentication;
 #[path = "it/command_line.rs"]
 mod command_line;
+#[path = "it/deployments.rs"]
+mod deployments;
 #[path = "it/differential.rs"]
 mod differential;
 #[path = "it/house.rs"]
@@ -22,3 +24,5 @@ mod store_contract;
 mod support;
 #[path = "it/token_requests.rs"]
 mod token_requests;
+#[path = "it/topologies.rs"]
+mod topologies;

@@ -15,10 +15,11 @@ use std::{
         OnceLock,
         atomic::{AtomicU16, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use redis::{FromRedisValue, RedisResult};
+use tokio::time::Instant;
 
 /// The name under which the Sentinels know their master.
 pub const MASTER_NAME: &str = "main";

@@ -2,6 +2,8 @@
 //!
 //! Not here: checks that need the store, see `cli/check.rs`.
 
+pub mod branding;
+
 use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
@@ -10,6 +12,7 @@ use std::{
 use serde::Deserialize;
 use url::Url;
 
+pub use self::branding::Branding;
 use crate::secret::{InvalidServerSecret, SecretText, ServerSecret};
 
 /// All settings, with the same names in the file, the environment (`REGRANT_…`, `__` for nesting) and, where
@@ -43,6 +46,8 @@ pub struct Config {
     pub lifetimes: Lifetimes,
     /// How passwords are hashed.
     pub passwords: Passwords,
+    /// How the pages look.
+    pub branding: Branding,
 }
 
 /// Lifetimes, all in seconds.
@@ -116,6 +121,7 @@ impl Default for Config {
             log_format: LogFormat::default(),
             lifetimes: Lifetimes::default(),
             passwords: Passwords::default(),
+            branding: Branding::default(),
         }
     }
 }
@@ -225,6 +231,7 @@ impl Config {
                     .into(),
             );
         }
+        self.branding.validate()?;
         self.issuer_url().map(drop)
     }
 

@@ -1,4 +1,4 @@
-//! The errors of the token endpoint: the RFC's code outside, our reason inside.
+//! The errors of the endpoints: the RFC's code outside, our reason inside.
 //!
 //! The variant is the code of [RFC 6749 §5.2](https://www.rfc-editor.org/rfc/rfc6749#section-5.2), so there
 //! is nothing to map. Each reason has one fixed text for the client; the log reads the cause.
@@ -158,6 +158,32 @@ impl From<StoreError> for TokenError {
         match error {
             StoreError::Unavailable(cause) => Self::TemporarilyUnavailable(cause),
             StoreError::Corrupt(cause) => Self::ServerError(cause),
+        }
+    }
+}
+
+/// Why a person sees an error page. It never redirects: nobody has been found who could be trusted with the browser.
+#[derive(Debug)]
+pub enum PageError {
+    /// There is no such client, or it is shut out; 400.
+    UnknownClient,
+    /// The redirection URI is not a registered one (RFC 6749 §4.1.2.1); 400.
+    RedirectUri,
+    /// The request can't be read; 400.
+    Malformed,
+    /// The form's token is not this browser's: too old, from another site, or cookies are off; 403.
+    StaleForm,
+    /// A store or a pool can't answer; 503.
+    Unavailable(String),
+    /// The server failed; 500.
+    Failed(String),
+}
+
+impl From<StoreError> for PageError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(cause) => Self::Unavailable(cause),
+            StoreError::Corrupt(cause) => Self::Failed(cause),
         }
     }
 }

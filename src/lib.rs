@@ -12,6 +12,7 @@
 //! main.rs             the binary: hands the command line to cli
 //! cli/                the command line: one file a command
 //! config.rs           settings: file, environment, flags; validated
+//! config/             parts of the settings
 //! server.rs           accepts connections, drains them
 //! telemetry.rs        the log
 //! http/               one file an endpoint; error_response.rs is the only renderer of errors

@@ -47,7 +47,7 @@ pub struct Listeners {
 /// Serves until `shutdown` completes, then finishes the requests in flight.
 ///
 /// # Errors
-/// When a listener has no local address.
+/// When a listener has no local address, or the deployer's logo can't be used.
 pub async fn run(
     app: Arc<App>,
     config: &Config,
@@ -55,7 +55,8 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let public = tokio::spawn(accept(listeners.public, http::public(&app, &config.trusted_proxies), stopped.clone()));
+    let endpoint = http::public(&app, config).map_err(io::Error::other)?;
+    let public = tokio::spawn(accept(listeners.public, endpoint, stopped.clone()));
     let management =
         listeners.management.map(|listener| tokio::spawn(accept(listener, http::management(&app), stopped)));
     shutdown.await;

@@ -27,6 +27,7 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
 pub(super) async fn ready_app(config: &Config) -> Result<Arc<App>, Refused> {
     let mut problems = Vec::new();
     problems.extend(config.validate().err().map(|error| error.to_string()));
+    problems.extend(config.branding.load_logo().err().map(|error| error.to_string()));
     problems.extend(issuer_problem(config));
     let secret = match config.server_secret() {
         Ok(secret) => Some(secret),

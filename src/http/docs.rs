@@ -7,25 +7,24 @@
 //! Not here: the document that Swagger UI shows (it reads `/openapi.json`); the error responses, see
 //! `error_response.rs`; what the pages say, see `pages/`.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::LazyLock,
-};
+use std::sync::LazyLock;
 
 use askama::Template;
 use poem::{
-    Request, Response, Route, RouteMethod,
+    Response, Route, RouteMethod,
     endpoint::make_sync,
     get,
     http::{
         StatusCode,
         header::{
-            CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
-            X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+            CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+            X_FRAME_OPTIONS,
         },
     },
 };
 use poem_openapi::OpenApiService;
+
+use super::asset::{Asset, CSS, JAVASCRIPT};
 
 /// Only our own origin, and nothing inline. Swagger UI sets its few inline styles through the CSSOM, which `style-src`
 /// doesn't govern, so it runs without `'unsafe-inline'`; its icons are `data:` images.
@@ -33,8 +32,6 @@ const CONTENT_SECURITY: &str = "default-src 'none'; script-src 'self'; style-src
      connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
 
 const HTML: &str = "text/html; charset=utf-8";
-const CSS: &str = "text/css; charset=utf-8";
-const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Adds `/docs` and everything under it to the public routes.
 ///
@@ -43,11 +40,11 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 #[must_use]
 pub fn mount(routes: Route, document: &serde_json::Value, demo: bool) -> Route {
     let swagger = &*SWAGGER_UI;
-    let swagger_js = Asset::new(JAVASCRIPT, swagger.script);
-    let swagger_css = Asset::new(CSS, swagger.style);
-    let init_js = Asset::new(JAVASCRIPT, include_str!("pages/docs.js"));
-    let style_css = Asset::new(CSS, include_str!("pages/docs.css"));
-    let redirect_js = Asset::new(JAVASCRIPT, include_str!("pages/oauth2-redirect.js"));
+    let swagger_js = Asset::new(JAVASCRIPT, swagger.script.as_bytes());
+    let swagger_css = Asset::new(CSS, swagger.style.as_bytes());
+    let init_js = Asset::new(JAVASCRIPT, include_bytes!("pages/docs.js").as_slice());
+    let style_css = Asset::new(CSS, include_bytes!("pages/docs.css").as_slice());
+    let redirect_js = Asset::new(JAVASCRIPT, include_bytes!("pages/oauth2-redirect.js").as_slice());
 
     let title = document.pointer("/info/title").and_then(serde_json::Value::as_str).unwrap_or("Regrant");
     let docs = DocsPage {
@@ -102,48 +99,6 @@ static SWAGGER_UI: LazyLock<SwaggerUi> = LazyLock::new(|| {
 fn cut<'a>(text: &'a str, open: &str, close: &str) -> Option<(&'a str, &'a str)> {
     let (_, inside) = text.split_once(open)?;
     inside.split_once(close)
-}
-
-/// A script or style sheet, known to the pages by the hash of its content.
-struct Asset {
-    content_type: &'static str,
-    text: &'static str,
-    version: String,
-}
-
-impl Asset {
-    fn new(content_type: &'static str, text: &'static str) -> Self {
-        // The hash names a version; nothing secret or hostile goes in, so SipHash with its fixed key will do.
-        let mut hasher = DefaultHasher::new();
-        text.hash(&mut hasher);
-        Self { content_type, text, version: format!("{:016x}", hasher.finish()) }
-    }
-
-    fn serve(self) -> RouteMethod {
-        get(make_sync(move |request| self.respond(&request)))
-    }
-
-    fn respond(&self, request: &Request) -> Response {
-        let etag = format!("\"{}\"", self.version);
-        // Only an address that names this very content may be kept for good: after an upgrade the page names another.
-        let named = request.uri().query().and_then(|q| q.strip_prefix("v="));
-        let caching =
-            if named == Some(self.version.as_str()) { "public, max-age=31536000, immutable" } else { "no-cache" };
-        let presented = request.header(IF_NONE_MATCH);
-        let (status, text) = if presented.is_some_and(|tags| tags.contains(&etag)) {
-            (StatusCode::NOT_MODIFIED, "")
-        } else {
-            (StatusCode::OK, self.text)
-        };
-        Response::builder()
-            .status(status)
-            .header(CONTENT_TYPE, self.content_type)
-            .header(CACHE_CONTROL, caching)
-            .header(ETAG, etag)
-            .header(X_CONTENT_TYPE_OPTIONS, "nosniff")
-            .header(REFERRER_POLICY, "no-referrer")
-            .body(text)
-    }
 }
 
 /// An endpoint that always answers with the same page.
@@ -311,7 +266,10 @@ impl ErrorCode {
 
 #[cfg(test)]
 mod tests {
-    use poem::{Endpoint as _, http::Uri};
+    use poem::{
+        Endpoint as _, Request,
+        http::{Uri, header::ETAG},
+    };
 
     use super::*;
 

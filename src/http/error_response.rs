@@ -3,6 +3,7 @@
 //!
 //! Not here: which error it is, see `error.rs`.
 
+use askama::Template;
 use poem::{
     Response,
     http::{HeaderValue, StatusCode, header},
@@ -10,8 +11,13 @@ use poem::{
 use poem_openapi::Object;
 use serde::Serialize;
 
-use super::openapi::Documented;
-use crate::error::{InvalidRequest, TokenError};
+use super::{
+    openapi::Documented,
+    pages::{Frame, Page, Pages},
+    request_context::RequestContext,
+    texts::{Language, Trouble},
+};
+use crate::error::{InvalidRequest, PageError, TokenError};
 
 /// Seconds after which a client may ask again. Longer than a command's deadline, so that the first try has
 /// then either happened or never will.
@@ -102,6 +108,41 @@ impl ErrorRenderer {
         no_store(&mut response);
         response
     }
+}
+
+#[derive(Template)]
+#[template(path = "error.html")]
+struct ErrorPage<'a> {
+    frame: Frame<'a>,
+    trouble: &'static Trouble,
+    request_id: &'a str,
+}
+
+/// The page that tells a person what went wrong and what to do.
+#[allow(dead_code, reason = "the first pages are about to use it")]
+pub fn page_error(error: &PageError, pages: &Pages, context: &RequestContext) -> Response {
+    let language = Language::of(&context.headers);
+    let frame = pages.frame(language);
+    let texts = &frame.texts.error;
+    let (status, trouble) = match error {
+        PageError::UnknownClient => (StatusCode::BAD_REQUEST, &texts.unknown_client),
+        PageError::RedirectUri => (StatusCode::BAD_REQUEST, &texts.redirect_uri),
+        PageError::Malformed => (StatusCode::BAD_REQUEST, &texts.malformed),
+        PageError::StaleForm => (StatusCode::FORBIDDEN, &texts.stale_form),
+        PageError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, &texts.unavailable),
+        PageError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, &texts.failed),
+    };
+    let request_id = context.request_id.as_str();
+    if status.is_server_error() {
+        tracing::error!(%request_id, ?error, "page failed");
+    } else {
+        tracing::info!(%request_id, ?error, "page refused");
+    }
+    let mut response = Page::new(ErrorPage { frame, trouble, request_id }).status(status).respond(language);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    }
+    response
 }
 
 /// RFC 6749 §5.1: neither tokens nor errors are kept by caches.

@@ -2,16 +2,25 @@
 //!
 //! Not here: accepting connections, see `server.rs`.
 
+mod asset;
+#[allow(dead_code, reason = "the first pages are about to use it")]
+mod cookies;
 mod credentials;
 mod docs;
 mod error_response;
 mod form;
+#[allow(dead_code, reason = "the first pages are about to use it")]
+mod form_guard;
 mod metadata;
 mod openapi;
+#[allow(dead_code, reason = "the first pages are about to use it")]
+mod pages;
 mod request_context;
+#[allow(dead_code, reason = "the first pages are about to use it")]
+mod texts;
 mod token;
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use poem::{
     Endpoint, EndpointExt, IntoResponse, Request, Response, Route, endpoint::BoxEndpoint, endpoint::make_sync, get,
@@ -21,10 +30,13 @@ use poem_openapi::{ContactObject, LicenseObject, OpenApiService, Tags};
 use serde_json::Value;
 
 use self::{
-    error_response::ErrorRenderer, metadata::MetadataEndpoint, openapi::Documented, request_context::identify,
-    token::TokenEndpoint,
+    error_response::ErrorRenderer, metadata::MetadataEndpoint, openapi::Documented, pages::Pages,
+    request_context::identify, token::TokenEndpoint,
 };
-use crate::App;
+use crate::{
+    App,
+    config::{Config, ConfigError},
+};
 
 /// The groups of the OpenAPI document.
 #[derive(Tags)]
@@ -48,7 +60,10 @@ pub fn document(issuer: &str, oauth21: bool) -> Value {
 }
 
 /// Everything that the public address serves.
-pub fn public(app: &Arc<App>, trusted_proxies: &[IpAddr]) -> BoxEndpoint<'static, Response> {
+///
+/// # Errors
+/// When the deployer's logo can't be used.
+pub fn public(app: &Arc<App>, config: &Config) -> Result<BoxEndpoint<'static, Response>, ConfigError> {
     let document = document(app.issuer.url(), app.oauth21);
     let json = serde_json::to_vec_pretty(&document).unwrap_or_default();
     let yaml = serde_saphyr::to_string(&document).unwrap_or_default();
@@ -63,15 +78,17 @@ pub fn public(app: &Arc<App>, trusted_proxies: &[IpAddr]) -> BoxEndpoint<'static
         .at("/", home)
         .at("/openapi.json", serve("application/json", json))
         .at("/openapi.yaml", serve("application/yaml", yaml.into_bytes()));
-    let routes = docs::mount(routes, &document, app.demo).nest("/", service()).data(Arc::clone(app));
+    let (pages, routes) = Pages::mount(routes, &config.branding)?;
+    let routes =
+        docs::mount(routes, &document, app.demo).nest("/", service()).data(Arc::clone(app)).data(Arc::new(pages));
 
     let whole = WithErrors {
         next: Arc::new(routes.with(CatchPanic::new())),
         errors: ErrorRenderer::new(app.issuer.url()),
         documented: Documented::paths(&document),
     };
-    let trusted: Arc<[IpAddr]> = trusted_proxies.into();
-    whole.around(move |next, request| identify(next, request, Arc::clone(&trusted))).map_to_response().boxed()
+    let trusted = config.trusted_proxies.as_slice().into();
+    Ok(whole.around(move |next, request| identify(next, request, Arc::clone(&trusted))).map_to_response().boxed())
 }
 
 /// Turns what no endpoint answered into an OAuth error, so that no framework text reaches a client.

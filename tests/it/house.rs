@@ -288,7 +288,8 @@ fn the_example_configuration_names_every_setting_with_its_default() {
     std::fs::write(&file, shown).unwrap();
     let read = Config::read(Some(&file)).unwrap();
     read.validate().unwrap();
-    let default = Config::default();
+    let mut default = Config::default();
+    default.branding.logo = Some("/etc/regrant/logo.svg".into());
     let expected = Config {
         issuer: "https://login.example.com".into(),
         store: "redis://127.0.0.1:6379".into(),

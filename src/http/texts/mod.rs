@@ -1,0 +1,114 @@
+//! What the pages say, in each language: one struct, one value of it per language, so that a missing text doesn't compile.
+//!
+//! To add a language: a file like `en.rs`, a variant of [`Language`], and its line in [`Language::ALL`].
+//!
+//! Not here: where the texts stand, see `pages/*.html`; the error texts of the wire, see `error.rs`.
+
+mod de;
+mod en;
+
+use poem::http::{HeaderMap, header};
+
+/// A language that the pages speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// English, when the browser asks for nothing that we speak.
+    English,
+    /// German.
+    German,
+}
+
+impl Language {
+    const ALL: [(Self, &'static Texts); 2] = [(Self::English, &en::TEXTS), (Self::German, &de::TEXTS)];
+
+    /// The language that a browser likes best (RFC 9110 §12.5.4).
+    pub fn of(headers: &HeaderMap) -> Self {
+        let wanted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let mut best = (0.0, Self::English);
+        for range in wanted.split(',').take(32) {
+            let mut parts = range.split(';').map(str::trim);
+            let tag = parts.next().unwrap_or_default();
+            let primary = tag.split('-').next().unwrap_or_default();
+            let quality =
+                parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1.0_f32), |text| text.parse().ok());
+            let known = Self::ALL.iter().find(|(_, texts)| texts.lang.eq_ignore_ascii_case(primary));
+            if let (Some(quality), Some((language, _))) = (quality, known)
+                && quality > best.0
+            {
+                best = (quality, *language);
+            }
+        }
+        best.1
+    }
+
+    /// What the pages say in it.
+    pub fn texts(self) -> &'static Texts {
+        Self::ALL.iter().find(|(language, _)| *language == self).map_or(&en::TEXTS, |(_, texts)| texts)
+    }
+}
+
+/// Everything that the pages say, page by page.
+#[derive(Debug)]
+pub struct Texts {
+    /// The language's tag, for the `lang` attribute.
+    pub lang: &'static str,
+    /// The page of a request that went wrong.
+    pub error: ErrorTexts,
+}
+
+/// An error page: a heading and what to do, for each kind of trouble.
+#[derive(Debug)]
+pub struct ErrorTexts {
+    /// There is no such client, or it is shut out.
+    pub unknown_client: Trouble,
+    /// The redirection URI is not a registered one.
+    pub redirect_uri: Trouble,
+    /// The request can't be read.
+    pub malformed: Trouble,
+    /// The form is too old, came from elsewhere, or cookies are off.
+    pub stale_form: Trouble,
+    /// The server can't answer right now.
+    pub unavailable: Trouble,
+    /// The server failed.
+    pub failed: Trouble,
+    /// Before the request's id, which the log knows.
+    pub reference: &'static str,
+}
+
+/// What went wrong, for the person in front of the browser.
+#[derive(Debug)]
+pub struct Trouble {
+    /// What happened.
+    pub title: &'static str,
+    /// What to do.
+    pub advice: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(accept: &str) -> Language {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT_LANGUAGE, accept.parse().unwrap());
+        Language::of(&headers)
+    }
+
+    #[test]
+    fn the_browser_chooses_the_language() {
+        assert_eq!(Language::of(&HeaderMap::new()), Language::English);
+        for (accept, language) in [
+            ("de", Language::German),
+            ("DE-at, en;q=0.9", Language::German),
+            ("en-GB,en;q=0.8,de;q=0.5", Language::English),
+            ("fr, de;q=0.4, en;q=0.3", Language::German),
+            ("de;q=0, en;q=0.1", Language::English),
+            ("fr", Language::English),
+            ("*", Language::English),
+            ("de;q=x, ;;,", Language::English),
+            ("den", Language::English),
+        ] {
+            assert_eq!(chosen(accept), language, "{accept}");
+        }
+    }
+}

@@ -129,6 +129,13 @@ impl Subject {
     pub fn random() -> Self {
         Self(URL_SAFE_NO_PAD.encode(random_bytes::<16>()))
     }
+
+    /// The subject of a client that acts for itself.
+    ///
+    /// RFC 9068 §5: it must not be mistaken for a resource owner's. No subject of an owner has a colon.
+    pub fn of_client(id: &ClientId) -> Self {
+        Self(format!("client:{id}"))
+    }
 }
 
 impl fmt::Display for Subject {

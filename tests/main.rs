@@ -4,6 +4,8 @@
 
 #[path = "it/client_authentication.rs"]
 mod client_authentication;
+#[path = "it/client_credentials.rs"]
+mod client_credentials;
 #[path = "it/command_line.rs"]
 mod command_line;
 #[path = "it/deployments.rs"]

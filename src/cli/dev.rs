@@ -166,6 +166,10 @@ Refresh it (paste the refresh_token of the last answer):
   curl -s -u demo:demo-secret {issuer}/oauth2/token \\
     -d grant_type=refresh_token -d refresh_token=PASTE_IT_HERE
 
+Get a token for the client itself:
+
+  curl -s -u demo:demo-secret {issuer}/oauth2/token -d grant_type=client_credentials
+
 Stop with Ctrl-C.",
         version = env!("CARGO_PKG_VERSION"),
         store = config.store,

@@ -124,7 +124,7 @@ impl GrantType {
         [Self::Password, Self::RefreshToken, Self::AuthorizationCode, Self::ClientCredentials, Self::DeviceCode];
 
     /// The grants that this server's token endpoint answers.
-    pub const SERVED: [Self; 2] = [Self::Password, Self::RefreshToken];
+    pub const SERVED: [Self; 3] = [Self::Password, Self::RefreshToken, Self::ClientCredentials];
 
     /// The value of `grant_type`.
     pub const fn as_str(self) -> &'static str {

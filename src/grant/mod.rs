@@ -2,6 +2,7 @@
 //!
 //! Not here: reading the form, see `http/token.rs`; issuing, see `token/mod.rs`.
 
+mod client_credentials;
 mod password;
 mod refresh_token;
 
@@ -27,6 +28,11 @@ pub enum TokenRequest {
         /// The `scope` parameter.
         scope: Option<Scope>,
     },
+    /// RFC 6749 §4.4.2.
+    ClientCredentials {
+        /// The `scope` parameter.
+        scope: Option<Scope>,
+    },
     /// RFC 6749 §6.
     RefreshToken {
         /// The token.
@@ -46,6 +52,13 @@ pub enum ValidGrant {
         client: AuthenticatedClient,
         /// The owner.
         owner: AuthenticatedOwner,
+        /// What is granted.
+        scope: Scope,
+    },
+    /// The client acts for itself.
+    ClientCredentials {
+        /// The client.
+        client: AuthenticatedClient,
         /// What is granted.
         scope: Scope,
     },
@@ -69,6 +82,7 @@ pub async fn validate(request: TokenRequest, client: AuthenticatedClient, app: &
         TokenRequest::Password { username, password, scope } => {
             password::validate(&username, &password, scope, client, app).await
         }
+        TokenRequest::ClientCredentials { scope } => client_credentials::validate(scope, client),
         TokenRequest::RefreshToken { refresh_token, scope } => {
             refresh_token::validate(&refresh_token, scope, client, &app.issuer)
         }

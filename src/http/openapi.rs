@@ -40,7 +40,8 @@ pub fn document<A: OpenApi + 'static>(service: &OpenApiService<A, ()>, issuer: &
     }
     describe_headers(&mut document);
     if oauth21 {
-        document["components"]["schemas"]["GrantTypeParameter"]["enum"] = json!(["refresh_token"]);
+        let values = document["components"]["schemas"]["GrantTypeParameter"]["enum"].as_array_mut();
+        values.into_iter().for_each(|values| values.retain(|value| value != "password"));
     }
     document
 }
@@ -68,20 +69,11 @@ const ERROR_EXAMPLES: [(&str, &str, &str); 8] = [
 ];
 
 fn oauth2_scheme(issuer: &str, oauth21: bool) -> Value {
-    let mut flows = serde_json::Map::new();
+    let token_url = format!("{issuer}/oauth2/token");
+    let scopes = json!({ "profile": "Who the resource owner is", "read": "Read", "write": "Write" });
+    let mut flows = json!({ "clientCredentials": { "tokenUrl": token_url, "scopes": scopes } });
     if !oauth21 {
-        flows.insert(
-            "password".into(),
-            json!({
-                "tokenUrl": format!("{issuer}/oauth2/token"),
-                "refreshUrl": format!("{issuer}/oauth2/token"),
-                "scopes": {
-                    "profile": "Who the resource owner is",
-                    "read": "Read",
-                    "write": "Write",
-                },
-            }),
-        );
+        flows["password"] = json!({ "tokenUrl": token_url, "refreshUrl": token_url, "scopes": scopes });
     }
     json!({
         "type": "oauth2",
@@ -95,6 +87,10 @@ fn request_examples(oauth21: bool) -> Value {
         "refresh_token": {
             "summary": "Refresh (RFC 6749 section 6)",
             "value": { "grant_type": "refresh_token", "refresh_token": "rt_AeU...", "client_id": "demo", "client_secret": "demo-secret" },
+        },
+        "client_credentials": {
+            "summary": "A client that acts for itself (RFC 6749 section 4.4)",
+            "value": { "grant_type": "client_credentials", "scope": "read", "client_id": "demo", "client_secret": "demo-secret" },
         },
     });
     if !oauth21 {

@@ -41,6 +41,7 @@ use crate::{
 enum GrantTypeParameter {
     Password,
     RefreshToken,
+    ClientCredentials,
 }
 
 /// The parameters of a token request. Which are required depends on `grant_type`.
@@ -153,7 +154,8 @@ fn log(context: &RequestContext, outcome: &Result<IssuedTokens, TokenError>) {
     let client = context.client.get().map(tracing::field::display);
     match outcome {
         Ok(issued) => {
-            tracing::info!(%request_id, address, client, grant = %issued.grant, outcome = issued.outcome, "token request");
+            let grant = issued.grant.map(tracing::field::display);
+            tracing::info!(%request_id, address, client, grant, outcome = issued.outcome, "token request");
         }
         Err(TokenError::InvalidGrant(InvalidGrant::Replayed { reason, presented, current })) => {
             tracing::warn!(
@@ -209,9 +211,8 @@ fn parse_request(grant_type: Option<String>, mut form: Form, app: &App) -> Resul
         Some(GrantType::RefreshToken) => {
             Ok(TokenRequest::RefreshToken { refresh_token: SecretText::new(required("refresh_token")?), scope })
         }
-        Some(GrantType::AuthorizationCode | GrantType::ClientCredentials | GrantType::DeviceCode) | None => {
-            Err(TokenError::UnsupportedGrantType)
-        }
+        Some(GrantType::ClientCredentials) => Ok(TokenRequest::ClientCredentials { scope }),
+        Some(GrantType::AuthorizationCode | GrantType::DeviceCode) | None => Err(TokenError::UnsupportedGrantType),
     }
 }
 

@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Serialize, Serializer};
 
 use crate::{
-    clock::Timestamp,
+    clock::{Timestamp, random_bytes},
     ids::{ClientId, GrantId, Subject},
     scope::Scope,
     secret::sha256,
@@ -18,7 +18,7 @@ use crate::{
 pub struct Claims<'a> {
     /// Who issued it.
     pub iss: &'a str,
-    /// The resource owner.
+    /// The resource owner, or `client:` and the client's identifier where the client acts for itself.
     pub sub: &'a Subject,
     /// The resources it is for; never empty. One is written as a string (RFC 7519 §4.1.3).
     #[serde(serialize_with = "one_or_many")]
@@ -34,8 +34,9 @@ pub struct Claims<'a> {
     /// The scope, absent when empty.
     #[serde(skip_serializing_if = "Scope::is_empty")]
     pub scope: &'a Scope,
-    /// The grant it came of.
-    pub gid: String,
+    /// The grant it came of; a client that acts for itself has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gid: Option<String>,
 }
 
 fn one_or_many<S: Serializer>(audience: &&[String], serializer: S) -> Result<S::Ok, S::Error> {
@@ -60,4 +61,9 @@ pub fn token_id(key: &hmac::Key, grant: GrantId, generation: u32, issued_at: Tim
     context.update(&issued_at.0.to_be_bytes());
     context.update(&sha256(scope.as_str().as_bytes()));
     URL_SAFE_NO_PAD.encode(&context.sign().as_ref()[..16])
+}
+
+/// The `jti` of a token that no grant stands behind.
+pub fn random_id() -> String {
+    URL_SAFE_NO_PAD.encode(random_bytes::<16>())
 }

@@ -15,7 +15,7 @@ use self::{
     refresh_token::{FamilySecret, RefreshToken, RefreshTokenKeys},
 };
 use crate::{
-    client::GrantType,
+    client::{GrantType, authentication::AuthenticatedClient},
     clock::Timestamp,
     config::Config,
     error::{InvalidGrant, InvalidScope, TokenError},
@@ -37,8 +37,8 @@ pub struct IssuedTokens {
     pub scope: Scope,
     /// The refresh token, and the seconds until it expires unused.
     pub refresh_token: Option<(SecretText, i64)>,
-    /// The grant, for the log.
-    pub grant: GrantId,
+    /// The grant, for the log; a client that acts for itself has none.
+    pub grant: Option<GrantId>,
     /// What happened, for the log and the metrics.
     pub outcome: &'static str,
 }
@@ -134,6 +134,7 @@ impl Issuer {
                 let token = RefreshToken { owner: new.owner, grant: new.id, generation: 1, family_secret };
                 self.answer(&client.id, &token, &live, refreshable, "granted")
             }
+            ValidGrant::ClientCredentials { client, scope } => self.answer_client(&client, scope, store.now()),
             ValidGrant::RefreshToken { client, token, scope } => {
                 let mut presented = Presented {
                     owner: token.owner,
@@ -165,6 +166,30 @@ impl Issuer {
         }
     }
 
+    /// The token of a client that acts for itself. Asking again gives another one: there is no grant to tell them apart
+    /// by, and none to lose.
+    fn answer_client(
+        &self,
+        client: &AuthenticatedClient,
+        scope: Scope,
+        now: Timestamp,
+    ) -> Result<IssuedTokens, TokenError> {
+        let claims = Claims {
+            iss: &self.url,
+            sub: &Subject::of_client(&client.id),
+            aud: if client.audience.is_empty() { &self.default_audience } else { &client.audience },
+            exp: now.plus(self.access_token_lifetime_ms).seconds(),
+            iat: now.seconds(),
+            jti: access_token::random_id(),
+            client_id: &client.id,
+            scope: &scope,
+            gid: None,
+        };
+        let access_token = SecretText::new(self.signing.sign(&claims).map_err(TokenError::ServerError)?);
+        let expires_in = self.access_token_lifetime_ms / 1000;
+        Ok(IssuedTokens { access_token, expires_in, scope, refresh_token: None, grant: None, outcome: "granted" })
+    }
+
     fn answer(
         &self,
         client_id: &ClientId,
@@ -184,7 +209,7 @@ impl Issuer {
             jti: access_token::token_id(&self.token_id_key, token.grant, live.generation, issued_at, &live.scope),
             client_id,
             scope: &live.scope,
-            gid: token.grant.to_string(),
+            gid: Some(token.grant.to_string()),
         };
         let access_token = self.signing.sign(&claims).map_err(TokenError::ServerError)?;
         let refresh_token =
@@ -194,7 +219,7 @@ impl Issuer {
             expires_in: expires_at.seconds_left(live.now),
             scope: live.scope.clone(),
             refresh_token,
-            grant: token.grant,
+            grant: Some(token.grant),
             outcome,
         })
     }

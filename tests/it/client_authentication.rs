@@ -183,8 +183,10 @@ async fn a26_a_public_client_gets_no_client_credentials(on: On) {
         })
         .await;
     let form = [("grant_type", "client_credentials"), ("client_id", "public")];
-    server.post(&form).await.assert_error(400, "unsupported_grant_type");
-    server.token("app", &form[..1]).await.assert_error(400, "unsupported_grant_type");
+    server.post(&form).await.assert_error(400, "unauthorized_client");
+    // A secret makes no confidential client of a public one.
+    server.token("public", &form[..1]).await.assert_error(401, "invalid_client");
+    server.token("app", &form[..1]).await.assert_error(400, "unauthorized_client");
 }
 
 async fn a_secret_in_the_body_works(on: On) {

@@ -18,6 +18,10 @@ pub enum TokenError {
     InvalidGrant(InvalidGrant),
     /// `unauthorized_client`, 400.
     UnauthorizedClient,
+    /// `unauthorized_client`, 400: the client is not registered for cookie mode.
+    NoCookieMode,
+    /// `access_denied`, 403: a request of cookie mode from somewhere else than a page of its client.
+    ForeignPage(ForeignPage),
     /// `unsupported_grant_type`, 400.
     UnsupportedGrantType,
     /// `invalid_scope`, 400.
@@ -58,9 +62,35 @@ pub enum InvalidRequest {
     /// A REQUIRED parameter is not there.
     #[error("a required parameter is missing: {0}")]
     Missing(&'static str),
+    /// Two cookies of one name.
+    #[error("the cookie is there twice; delete the cookies of this site")]
+    RepeatedCookie,
+    /// A refresh token in a form of cookie mode.
+    #[error("in cookie mode the refresh token is in its cookie only; leave out refresh_token")]
+    TokenOutsideCookie,
     /// Wrong method; answered with 405.
     #[error("this endpoint does not answer this method")]
     Method,
+}
+
+/// Why a request of cookie mode is not from a page of its client. The client reads the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ForeignPage {
+    /// A link, an image or an address bar.
+    #[error("cookie mode is POST, and DELETE to log out")]
+    Method,
+    /// Something that a form of another site can send.
+    #[error("in cookie mode the Content-Type must be application/x-www-form-urlencoded")]
+    ContentType,
+    /// The header that only a script of an allowed origin can send.
+    #[error("in cookie mode the header X-Requested-By: oauth is required")]
+    RequestedBy,
+    /// `Sec-Fetch-Site` says so.
+    #[error("cookie mode answers pages of the same site only")]
+    CrossSite,
+    /// No Origin, or one that is not registered.
+    #[error("the origin of this page is not registered for this client")]
+    Origin,
 }
 
 /// Why client authentication failed. The client reads one text for all of them.
@@ -123,7 +153,8 @@ impl TokenError {
             Self::InvalidRequest(_) => "invalid_request",
             Self::InvalidClient(_) => "invalid_client",
             Self::InvalidGrant(_) => "invalid_grant",
-            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnauthorizedClient | Self::NoCookieMode => "unauthorized_client",
+            Self::ForeignPage(_) => "access_denied",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope(_) => "invalid_scope",
             Self::TemporarilyUnavailable(_) => "temporarily_unavailable",
@@ -139,6 +170,8 @@ impl TokenError {
             Self::InvalidGrant(InvalidGrant::Password) => "the username or password is wrong".into(),
             Self::InvalidGrant(_) => "the refresh token is invalid, expired or revoked".into(),
             Self::UnauthorizedClient => "this client is not registered for this grant type".into(),
+            Self::NoCookieMode => "this client is not registered for cookie mode".into(),
+            Self::ForeignPage(reason) => reason.to_string(),
             Self::UnsupportedGrantType => "this server does not support this grant type".into(),
             Self::InvalidScope(reason) => reason.to_string(),
             Self::TemporarilyUnavailable(_) => "the server cannot answer right now; send the same request again".into(),
@@ -150,6 +183,12 @@ impl TokenError {
 impl From<InvalidRequest> for TokenError {
     fn from(reason: InvalidRequest) -> Self {
         Self::InvalidRequest(reason)
+    }
+}
+
+impl From<ForeignPage> for TokenError {
+    fn from(reason: ForeignPage) -> Self {
+        Self::ForeignPage(reason)
     }
 }
 

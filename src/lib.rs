@@ -38,6 +38,7 @@
 //! - At most one generation of a grant can create a new one. A repeated request gets the same successor.
 //! - Trouble with a store is 503, never `invalid_grant`: clients throw a token away on the latter.
 //! - No secret has a `Display`; the store holds only hashes and ciphertexts.
+//! - A refresh token of cookie mode works in its cookie only, and one of a body in a body only.
 //! - Outside crates stay behind their doors: `poem` in `http/` and `server.rs`, `redis` in `store/redis/`,
 //!   `rusqlite` in `store/embedded/`, `jsonwebtoken` in `token/`, `argon2` in `resource_owner/`. A test checks.
 //!

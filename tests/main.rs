@@ -8,6 +8,8 @@ mod client_authentication;
 mod client_credentials;
 #[path = "it/command_line.rs"]
 mod command_line;
+#[path = "it/cookie_mode.rs"]
+mod cookie_mode;
 #[path = "it/deployments.rs"]
 mod deployments;
 #[path = "it/differential.rs"]

@@ -18,10 +18,7 @@ pub struct Repeated;
 /// [`Repeated`]; the answer is 400, and nothing changes.
 pub fn read<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Repeated> {
     let pairs = headers.get_all(header::COOKIE).iter().flat_map(|line| line.as_bytes().split(|b| *b == b';'));
-    let mut values = pairs.filter_map(|pair| {
-        let equals = pair.iter().position(|b| *b == b'=')?;
-        (trim(&pair[..equals]) == name.as_bytes()).then(|| trim(&pair[equals + 1..]))
-    });
+    let mut values = pairs.filter_map(|pair| trim(pair).strip_prefix(name.as_bytes())?.strip_prefix(b"="));
     let (first, second) = (values.next(), values.next());
     if second.is_some() {
         return Err(Repeated);
@@ -57,7 +54,9 @@ pub fn set(name: &str, value: &str, same_site: SameSite, max_age: Option<i64>) -
     let max_age = max_age.map(|seconds| format!("; Max-Age={seconds}")).unwrap_or_default();
     let text = format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite={same_site}{max_age}");
     // Names are constants and values base64url, so this is always a header value.
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
+    let mut header = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
+    header.set_sensitive(true);
+    header
 }
 
 /// Deletes a cookie: the same attributes, and no life left.
@@ -94,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_compared_byte_for_byte_and_nothing_is_decoded() {
+    fn a109_names_are_compared_byte_for_byte_and_nothing_is_decoded() {
         for line in [
             b"__%48ost-x=abc".as_slice(),
             b"__host-x=abc",
@@ -105,6 +104,11 @@ mod tests {
             b"__Host-x=a\xc3\xa9",
             b"__Host-xx=abc",
             b"_Host-x=abc",
+            b"__Host-x =abc",
+            b"__Host-x= abc",
+            b"__HOST-X=abc",
+            b"__Host%2Dx=abc",
+            b"$Version=1, __Host-x=abc",
             b"\xa0__Host-x=abc",
         ] {
             assert_eq!(read_from(&[line]), Ok(None), "{line:?}");
@@ -112,15 +116,19 @@ mod tests {
     }
 
     #[test]
-    fn two_of_one_name_are_refused() {
+    fn a109_two_of_one_name_are_refused() {
         assert_eq!(read_from(&[b"__Host-x=abc; __Host-x=abc"]), Err(Repeated));
         assert_eq!(read_from(&[b"__Host-x=abc", b"a=1; __Host-x="]), Err(Repeated));
+        assert_eq!(read_from(&[b"__Host-x=\xff; __Host-x=abc"]), Err(Repeated));
+        // A planted cookie of another name is not a second one.
+        assert_eq!(read_from(&[b"__%48ost-x=no; __Host-x=abc"]), Ok(Some("abc".into())));
     }
 
     #[test]
     fn a_set_cookie_has_every_attribute() {
         let set = set("__Host-x", "abc", SameSite::Lax, None);
         assert_eq!(set, "__Host-x=abc; Path=/; Secure; HttpOnly; SameSite=Lax");
+        assert!(!format!("{set:?}").contains("abc"));
         assert_eq!(
             clear("__Host-x", SameSite::Strict),
             "__Host-x=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0"

@@ -233,11 +233,11 @@ impl ErrorCode {
             Self::InvalidRequest => {
                 "400 (405 for a wrong method, 413 for too large a body); at the authorization endpoint, in the redirect"
             }
-            Self::InvalidClient => "401, with WWW-Authenticate",
+            Self::InvalidClient => "401, with WWW-Authenticate; in cookie mode, 400",
             Self::TemporarilyUnavailable => "503, with Retry-After; at the authorization endpoint, in the redirect",
             Self::ServerError => "500; at the authorization endpoint, in the redirect",
             Self::UnauthorizedClient | Self::InvalidScope => "400; at the authorization endpoint, in the redirect",
-            Self::AccessDenied => "In the redirect; in the device flow, 400",
+            Self::AccessDenied => "In the redirect; in the device flow, 400; in cookie mode, 403",
             Self::UnsupportedResponseType => "In the redirect",
             Self::InvalidGrant
             | Self::UnsupportedGrantType

@@ -54,8 +54,10 @@ impl ErrorRenderer {
             TokenError::InvalidRequest(_)
             | TokenError::InvalidGrant(_)
             | TokenError::UnauthorizedClient
+            | TokenError::NoCookieMode
             | TokenError::UnsupportedGrantType
             | TokenError::InvalidScope(_) => StatusCode::BAD_REQUEST,
+            TokenError::ForeignPage(_) => StatusCode::FORBIDDEN,
             TokenError::InvalidClient(_) => StatusCode::UNAUTHORIZED,
             TokenError::TemporarilyUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             TokenError::ServerError(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -95,6 +97,17 @@ impl ErrorRenderer {
             status if status.is_client_error() => self.token_error(&InvalidRequest::Malformed.into()),
             _ => self.token_error(&TokenError::ServerError(error.to_string())),
         }
+    }
+
+    /// The same for a request of a browser's script. RFC 6749 §5.2 leaves 401 open where no Authorization header was
+    /// sent, and on 401 with Basic a browser would ask the person for a name and a password.
+    pub fn browser_error(&self, error: &TokenError) -> Response {
+        let mut response = self.token_error(error);
+        if response.status() == StatusCode::UNAUTHORIZED {
+            response.set_status(StatusCode::BAD_REQUEST);
+            response.headers_mut().remove(header::WWW_AUTHENTICATE);
+        }
+        response
     }
 
     fn render(&self, status: StatusCode, code: &str, description: String, page: &str) -> Response {

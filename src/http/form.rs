@@ -5,7 +5,10 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use poem::{Request, RequestBody, http::header};
+use poem::{
+    Request, RequestBody,
+    http::{HeaderMap, header},
+};
 use zeroize::Zeroizing;
 
 use crate::error::InvalidRequest;
@@ -24,7 +27,7 @@ impl Form {
     /// # Errors
     /// `invalid_request`, with the reason.
     pub async fn read(request: &Request, body: &mut RequestBody) -> Result<Self, InvalidRequest> {
-        if !is_form(request) {
+        if !is_form(request.headers()) {
             return Err(InvalidRequest::ContentType);
         }
         let read = body.take().map_err(|_| InvalidRequest::BodyUnreadable)?.into_bytes_limit(MAX_BODY_BYTES);
@@ -65,8 +68,9 @@ impl Form {
     }
 }
 
-fn is_form(request: &Request) -> bool {
-    let media_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+/// Whether the body is said to be a form.
+pub fn is_form(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     media_type
         .and_then(|text| text.split(';').next())
         .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))

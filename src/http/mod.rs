@@ -16,6 +16,8 @@ mod openapi;
 #[allow(dead_code, reason = "the first pages are about to use it")]
 mod pages;
 mod request_context;
+mod same_site;
+mod session;
 #[allow(dead_code, reason = "the first pages are about to use it")]
 mod texts;
 mod token;
@@ -31,7 +33,7 @@ use serde_json::Value;
 
 use self::{
     error_response::ErrorRenderer, metadata::MetadataEndpoint, openapi::Documented, pages::Pages,
-    request_context::identify, token::TokenEndpoint,
+    request_context::identify, session::SessionEndpoint, token::TokenEndpoint,
 };
 use crate::{
     App,
@@ -43,12 +45,14 @@ use crate::{
 enum Tag {
     /// The endpoints of RFC 6749.
     OAuth,
+    /// Cookie mode: for first-party apps in a browser.
+    Session,
     /// Documents that clients and resource servers configure themselves with.
     Discovery,
 }
 
-fn service() -> OpenApiService<(TokenEndpoint, MetadataEndpoint), ()> {
-    OpenApiService::new((TokenEndpoint, MetadataEndpoint), "Regrant", env!("CARGO_PKG_VERSION"))
+fn service() -> OpenApiService<(TokenEndpoint, SessionEndpoint, MetadataEndpoint), ()> {
+    OpenApiService::new((TokenEndpoint, SessionEndpoint, MetadataEndpoint), "Regrant", env!("CARGO_PKG_VERSION"))
         .description("An OAuth 2.0 authorization server whose refresh is right under any retry.")
         .license(LicenseObject::new("MIT OR Apache-2.0").url("https://spdx.org/licenses/MIT.html"))
         .contact(ContactObject::new().name("The Regrant contributors"))
@@ -82,8 +86,12 @@ pub fn public(app: &Arc<App>, config: &Config) -> Result<BoxEndpoint<'static, Re
     let routes =
         docs::mount(routes, &document, app.demo).nest("/", service()).data(Arc::clone(app)).data(Arc::new(pages));
 
+    let (for_guard, origins) = (Arc::clone(app), Arc::new(same_site::Origins::default()));
+    let guarded = routes
+        .with(CatchPanic::new())
+        .around(move |next, request| same_site::guard(next, request, Arc::clone(&for_guard), Arc::clone(&origins)));
     let whole = WithErrors {
-        next: Arc::new(routes.with(CatchPanic::new())),
+        next: Arc::new(guarded),
         errors: ErrorRenderer::new(app.issuer.url()),
         documented: Documented::paths(&document),
     };

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use poem_openapi::{OpenApi, OpenApiService};
 use serde_json::{Value, json};
 
+use super::session;
+
 /// The document for one issuer.
 pub fn document<A: OpenApi + 'static>(service: &OpenApiService<A, ()>, issuer: &str, oauth21: bool) -> Value {
     let mut document: Value = serde_json::from_str(&service.spec()).unwrap_or_default();
@@ -38,6 +40,7 @@ pub fn document<A: OpenApi + 'static>(service: &OpenApiService<A, ()>, issuer: &
     for (name, example) in FIELD_EXAMPLES {
         document["components"]["schemas"]["TokenRequest"]["properties"][name]["example"] = example.into();
     }
+    session::describe(&mut document, issuer);
     describe_headers(&mut document);
     if oauth21 {
         let values = document["components"]["schemas"]["GrantTypeParameter"]["enum"].as_array_mut();
@@ -116,7 +119,7 @@ fn describe_headers(document: &mut Value) {
             let Some(responses) = operation["responses"].as_object_mut() else { continue };
             for (status, response) in responses {
                 response["headers"]["X-Request-Id"] = request_id.clone();
-                if path.starts_with("/oauth2/") {
+                if path.starts_with("/oauth2/") || path.starts_with("/session") {
                     response["headers"]["Cache-Control"] = header("Tokens and errors are never cached.", "no-store");
                 }
                 if status == "401" {

@@ -148,7 +148,7 @@ fn render(issued: IssuedTokens) -> Response {
 }
 
 /// One line for each request; never a token, a secret or a password.
-fn log(context: &RequestContext, outcome: &Result<IssuedTokens, TokenError>) {
+pub(super) fn log(context: &RequestContext, outcome: &Result<IssuedTokens, TokenError>) {
     let request_id = &context.request_id;
     let address = context.address.map(tracing::field::display);
     let client = context.client.get().map(tracing::field::display);
@@ -194,7 +194,8 @@ impl TokenBody {
     }
 }
 
-fn parse_request(grant_type: Option<String>, mut form: Form, app: &App) -> Result<TokenRequest, TokenError> {
+/// Understands what the grant type asks for.
+pub(super) fn parse_request(grant_type: Option<String>, mut form: Form, app: &App) -> Result<TokenRequest, TokenError> {
     let grant_type = grant_type.ok_or(InvalidRequest::Missing("grant_type"))?;
     let scope = form
         .take("scope")
@@ -237,6 +238,15 @@ const BODY_PARAMETERS: [&str; 17] = [
     "token",
 ];
 
+/// Whether the query string has a parameter that belongs in the body.
+pub(super) fn parameters_in_query(request: &Request) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    query
+        .split('&')
+        .filter_map(|pair| pair.split('=').next())
+        .any(|name| super::form::decode(name.as_bytes()).is_none_or(|name| BODY_PARAMETERS.contains(&name.as_str())))
+}
+
 impl<'a> ApiExtractor<'a> for TokenBody {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
     type ParamType = ();
@@ -257,12 +267,8 @@ impl<'a> ApiExtractor<'a> for TokenBody {
         body: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let query = request.uri().query().unwrap_or_default();
-        let query = query.split('&').filter_map(|pair| pair.split('=').next()).any(|name| {
-            super::form::decode(name.as_bytes()).is_none_or(|name| BODY_PARAMETERS.contains(&name.as_str()))
-        });
         // Errors travel as values: the handler renders them, so that no framework text reaches a client.
-        Ok(Self { form: Form::read(request, body).await, query })
+        Ok(Self { form: Form::read(request, body).await, query: parameters_in_query(request) })
     }
 }
 

@@ -62,6 +62,10 @@ pub struct Lifetimes {
     pub refresh_absolute_seconds: u32,
     /// How long the previous refresh token is accepted again while its successor is unused.
     pub grace_seconds: u32,
+    /// Browser session that nobody uses.
+    pub session_idle_seconds: u32,
+    /// Browser session, however often it is used.
+    pub session_absolute_seconds: u32,
 }
 
 /// Password hashing: argon2id (RFC 9106).
@@ -133,6 +137,8 @@ impl Default for Lifetimes {
             refresh_idle_seconds: 14 * 24 * 3600,
             refresh_absolute_seconds: 90 * 24 * 3600,
             grace_seconds: 60,
+            session_idle_seconds: 12 * 3600,
+            session_absolute_seconds: 7 * 24 * 3600,
         }
     }
 }
@@ -198,8 +204,14 @@ impl Config {
     /// The first [`ConfigError::Invalid`].
     pub fn validate(&self) -> Result<(), ConfigError> {
         let invalid = |setting, problem: String| Err(ConfigError::Invalid { setting, problem });
-        let Lifetimes { access_token_seconds, refresh_idle_seconds, refresh_absolute_seconds, grace_seconds } =
-            self.lifetimes;
+        let Lifetimes {
+            access_token_seconds,
+            refresh_idle_seconds,
+            refresh_absolute_seconds,
+            grace_seconds,
+            session_idle_seconds,
+            session_absolute_seconds,
+        } = self.lifetimes;
         if access_token_seconds == 0 {
             return invalid("lifetimes.access_token_seconds", "must be at least 1".into());
         }
@@ -221,6 +233,12 @@ impl Config {
             return invalid(
                 "lifetimes.grace_seconds",
                 format!("must be at most lifetimes.access_token_seconds ({access_token_seconds}) and at most 3600"),
+            );
+        }
+        if session_idle_seconds < 60 || session_absolute_seconds < session_idle_seconds {
+            return invalid(
+                "lifetimes.session_idle_seconds",
+                "must be at least 60 and at most lifetimes.session_absolute_seconds".into(),
             );
         }
         let Passwords { memory_kib, iterations, parallelism, .. } = self.passwords;

@@ -54,6 +54,18 @@ binary_id! {
     OwnerId
 }
 
+binary_id! {
+    /// One browser session of a resource owner. An identifier, not a secret.
+    SessionId
+}
+
+impl SessionId {
+    /// A new, unpredictable identifier.
+    pub fn random() -> Self {
+        Self(random_bytes())
+    }
+}
+
 impl GrantId {
     /// A new, unpredictable identifier.
     pub fn random() -> Self {

@@ -18,7 +18,7 @@
 //! http/               one file an endpoint; error_response.rs is the only renderer of errors
 //! grant/              one file a grant type: is this token request valid?
 //! client/             what a client is; authentication.rs: credentials -> AuthenticatedClient
-//! resource_owner/     username and password -> AuthenticatedOwner; the argon2id pool
+//! resource_owner/     username and password -> AuthenticatedOwner; the argon2id pool; browser sessions
 //! token/              access tokens, refresh tokens, signing keys; mod.rs issues
 //! store/              a trait a subject, the records; decide.rs: rotation as a pure function; redis/, embedded/
 //! error.rs            the RFC's code outside, our reason inside
@@ -66,7 +66,12 @@ pub mod token;
 
 use std::sync::Arc;
 
-use crate::{client::GrantType, resource_owner::PasswordKeeper, store::Store, token::Issuer};
+use crate::{
+    client::GrantType,
+    resource_owner::{BrowserSessions, PasswordKeeper},
+    store::Store,
+    token::Issuer,
+};
 
 /// One server: what its endpoints work with.
 pub struct App {
@@ -76,6 +81,8 @@ pub struct App {
     pub issuer: Issuer,
     /// Checks passwords.
     pub passwords: PasswordKeeper,
+    /// Begins and finds browser sessions.
+    pub sessions: BrowserSessions,
     /// OAuth 2.1: no password grant anywhere.
     pub oauth21: bool,
     /// Started by `regrant dev`.

@@ -22,6 +22,8 @@ mod model;
 mod redis_facts;
 #[path = "it/refresh.rs"]
 mod refresh;
+#[path = "it/session_contract.rs"]
+mod session_contract;
 #[path = "it/store_contract.rs"]
 mod store_contract;
 #[path = "it/support.rs"]

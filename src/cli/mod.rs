@@ -18,7 +18,7 @@ use crate::{
     App,
     clock::Clock,
     config::Config,
-    resource_owner::PasswordKeeper,
+    resource_owner::{BrowserSessions, PasswordKeeper},
     secret::ServerSecret,
     store::{self, Store},
     telemetry,
@@ -157,7 +157,8 @@ async fn assemble(
     let signing = SigningKeys::load(store.as_ref(), secret, config.signing_algorithm).await?;
     let issuer = Issuer::new(config, config.issuer_text()?, secret, signing);
     let passwords = PasswordKeeper::start(&config.passwords, secret)?;
-    Ok(Arc::new(App { store, issuer, passwords, oauth21: config.oauth21, demo }))
+    let sessions = BrowserSessions::new(&config.lifetimes, secret);
+    Ok(Arc::new(App { store, issuer, passwords, sessions, oauth21: config.oauth21, demo }))
 }
 
 /// Completes when the process is asked to stop: SIGINT or SIGTERM.

@@ -2,10 +2,12 @@
 //!
 //! Not here: what the password grant asks of the client, see `grant/password.rs`.
 
+mod browser_session;
 mod hash_pool;
 mod password;
 
 pub use self::{
+    browser_session::{BrowserSession, BrowserSessions},
     hash_pool::{HashPool, PoolError},
     password::{HashError, InvalidPassword, Password},
 };

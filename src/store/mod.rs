@@ -7,12 +7,15 @@
 //! Not here: which HTTP answer an outcome leads to, see `grant/` and `error.rs`.
 
 mod clients;
+mod consents;
 pub mod decide;
 pub mod embedded;
 mod grants;
+mod origin;
 mod owners;
 mod records;
 pub mod redis;
+mod sessions;
 mod signing_keys;
 
 use std::sync::Arc;
@@ -21,11 +24,17 @@ use async_trait::async_trait;
 
 pub use self::{
     clients::ClientStore,
+    consents::{Consent, ConsentStore, MAX_CONSENTS_PER_OWNER, NewConsent},
     grants::{GrantCreation, GrantStore, MAX_GRANTS_PER_OWNER, NewGrant},
+    origin::Origin,
     owners::{OwnerChange, OwnerStore},
     records::{
         Delivery, GrantRecord, GrantStatus, LiveGrant, OwnerRecord, OwnerStatus, Presented, Refusal, RevocationReason,
         Rotation, RotationPolicy, SealedKey, TOMBSTONE_MS,
+    },
+    sessions::{
+        LiveSession, MAX_SESSIONS_PER_OWNER, NewSession, SESSION_TOUCH_MS, SessionBeginning, SessionRecord,
+        SessionStore,
     },
     signing_keys::SigningKeyStore,
 };
@@ -64,9 +73,15 @@ pub enum Changed {
 /// A place that keeps everything: all subjects in one, so that a server carries one pointer.
 ///
 /// Every method is one atomic step. Errors are [`StoreError`]s; outcomes are not errors.
-pub trait Store: GrantStore + OwnerStore + ClientStore + SigningKeyStore + StoreHealth {}
+pub trait Store:
+    GrantStore + OwnerStore + ClientStore + SigningKeyStore + SessionStore + ConsentStore + StoreHealth
+{
+}
 
-impl<T: GrantStore + OwnerStore + ClientStore + SigningKeyStore + StoreHealth> Store for T {}
+impl<T> Store for T where
+    T: GrantStore + OwnerStore + ClientStore + SigningKeyStore + SessionStore + ConsentStore + StoreHealth
+{
+}
 
 /// Whether a store can serve, and the time it decides by.
 #[async_trait]

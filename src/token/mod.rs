@@ -4,6 +4,7 @@
 //! Not here: whether the grant is valid, see `grant/`.
 
 pub mod access_token;
+pub mod envelope;
 pub mod keys;
 pub mod refresh_token;
 
@@ -55,12 +56,6 @@ pub struct Issuer {
     idle_ms: i64,
     absolute_ms: i64,
     grace_ms: i64,
-}
-
-impl std::fmt::Debug for RefreshTokenKeys {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("RefreshTokenKeys(redacted)")
-    }
 }
 
 impl Issuer {

@@ -154,7 +154,7 @@ impl Fixture {
     }
 }
 
-fn new_owner(clock: &Clock) -> OwnerRecord {
+pub(crate) fn new_owner(clock: &Clock) -> OwnerRecord {
     OwnerRecord {
         username: Username::parse(&format!("owner-{}", GrantId::random()).to_lowercase()).unwrap(),
         subject: Subject::random(),
@@ -710,6 +710,8 @@ macro_rules! contract {
         }
     };
 }
+
+pub(crate) use contract;
 
 contract! {
     a_grant_is_created_and_read_back,

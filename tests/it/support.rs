@@ -16,7 +16,7 @@ use regrant::{
     clock::{Clock, random_bytes},
     config::Config,
     ids::{ClientId, OwnerId, Username},
-    resource_owner::PasswordKeeper,
+    resource_owner::{BrowserSessions, PasswordKeeper},
     scope::Scope,
     secret::{ClientSecretHash, SecretText, ServerSecret},
     server::{self, Listeners},
@@ -202,7 +202,8 @@ impl Server {
         let signing = SigningKeys::load(store.as_ref(), secret, config.signing_algorithm).await.unwrap();
         let issuer = Issuer::new(&config, config.issuer_text().unwrap(), secret, signing);
         let passwords = PasswordKeeper::start(&config.passwords, secret).unwrap();
-        let app = Arc::new(App { store, issuer, passwords, oauth21: config.oauth21, demo: false });
+        let sessions = BrowserSessions::new(&config.lifetimes, secret);
+        let app = Arc::new(App { store, issuer, passwords, sessions, oauth21: config.oauth21, demo: false });
         let (stop, stopped) = oneshot::channel::<()>();
         let url = format!("http://{}", config.listen);
         let served = Arc::clone(&app);

@@ -238,12 +238,3 @@ fn grants_of(connection: &Connection, owner: OwnerId) -> Result<Vec<GrantId>, St
     let ids = statement.query_map([owner.0], grant_id)?;
     Ok(ids.collect::<Result<_, _>>()?)
 }
-
-/// Deletes at most `limit` grants that expired before `before`, and says how many.
-pub(super) fn forget_grants(connection: &Connection, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
-    let mut statement = connection.prepare_cached(
-        "DELETE FROM grants WHERE (owner, id) IN
-         (SELECT owner, id FROM grants WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
-    )?;
-    Ok(statement.execute(params![before.0, i64::try_from(limit).map_err(corrupt)?])?)
-}

@@ -6,9 +6,11 @@
 //! Not here: the thread that writes, see `writer.rs`; the tables, see `schema.rs`.
 
 mod clients;
+mod consents;
 mod grants;
 mod owners;
 mod schema;
+mod sessions;
 mod signing_keys;
 mod writer;
 

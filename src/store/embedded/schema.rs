@@ -67,7 +67,42 @@ pub(super) const MIGRATIONS: &[&str] = &[
         written_at INTEGER NOT NULL
     ) STRICT;
 ",
-    "ALTER TABLE grants ADD COLUMN cookie_mode INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE grants ADD COLUMN cookie_mode INTEGER NOT NULL DEFAULT 0;",
+    // The trigger's 50 is MAX_SESSIONS_PER_OWNER.
+    "
+    CREATE TABLE sessions (
+        owner BLOB NOT NULL,
+        id BLOB NOT NULL,
+        secret_hash BLOB NOT NULL,
+        owner_epoch INTEGER NOT NULL,
+        signed_in_at INTEGER NOT NULL,
+        last_used_at INTEGER NOT NULL,
+        absolute_expiry INTEGER NOT NULL,
+        idle_ms INTEGER NOT NULL,
+        address TEXT NOT NULL,
+        agent TEXT NOT NULL,
+        expires_at INTEGER NOT NULL,
+        PRIMARY KEY (owner, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX sessions_by_expiry ON sessions (expires_at);
+    CREATE TRIGGER oldest_sessions_end AFTER INSERT ON sessions BEGIN
+        DELETE FROM sessions WHERE owner = NEW.owner AND id IN
+        (SELECT id FROM sessions WHERE owner = NEW.owner AND id <> NEW.id
+         ORDER BY signed_in_at DESC LIMIT -1 OFFSET 49);
+    END;
+    CREATE TABLE consents (
+        owner BLOB NOT NULL,
+        client_id TEXT NOT NULL,
+        client_epoch INTEGER NOT NULL,
+        scope TEXT NOT NULL,
+        given_at INTEGER NOT NULL,
+        PRIMARY KEY (owner, client_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TRIGGER owners_take_all_with_them AFTER DELETE ON owners BEGIN
+        DELETE FROM sessions WHERE owner = OLD.id;
+        DELETE FROM consents WHERE owner = OLD.id;
+    END;
+",
 ];
 
 impl From<rusqlite::Error> for StoreError {
@@ -100,6 +135,24 @@ pub(super) fn to_number(integer: i64) -> Result<u64, StoreError> {
 
 pub(super) fn time(row: &Row<'_>, column: &str) -> Result<Timestamp, StoreError> {
     Ok(Timestamp(row.get(column)?))
+}
+
+/// Deletes what has expired, a table a line: at most `?2` rows that expired before `?1`.
+const SWEEPS: &[&str] = &[
+    "DELETE FROM grants WHERE (owner, id) IN
+     (SELECT owner, id FROM grants WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+    "DELETE FROM sessions WHERE (owner, id) IN
+     (SELECT owner, id FROM sessions WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+];
+
+/// Deletes at most `limit` rows of each table that expired before `before`, and says the most that a table lost.
+pub(super) fn forget_expired(connection: &Connection, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+    let limit = i64::try_from(limit).map_err(corrupt)?;
+    let mut most = 0;
+    for sweep in SWEEPS {
+        most = most.max(connection.prepare_cached(sweep)?.execute([before.0, limit])?);
+    }
+    Ok(most)
 }
 
 /// Writes a row that means nothing: it shows whether the file takes writes.

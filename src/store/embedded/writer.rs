@@ -13,7 +13,7 @@ use std::{
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::grants;
+use super::schema;
 use crate::{
     clock::{Clock, Timestamp},
     store::StoreError,
@@ -26,7 +26,7 @@ const QUEUE: usize = 4096;
 /// How many jobs share a transaction: beyond this number the fsync costs next to nothing per job.
 const BATCH: usize = 1024;
 
-/// How many expired grants one sweep deletes: about as long a transaction as a full batch of jobs.
+/// How many expired rows of a table one sweep deletes: about as long a transaction as a full batch of jobs.
 const SWEEP_LIMIT: usize = 500;
 
 /// Milliseconds between two sweeps that find little.
@@ -165,7 +165,7 @@ impl WriterThread {
             job.run(&transaction, self.last)?;
         }
         if self.last >= self.next_sweep {
-            let deleted = grants::forget_grants(&transaction, self.last.plus(-SWEEP_DELAY_MS), SWEEP_LIMIT)?;
+            let deleted = schema::forget_expired(&transaction, self.last.plus(-SWEEP_DELAY_MS), SWEEP_LIMIT)?;
             let pause = if deleted == SWEEP_LIMIT { SWEEP_AGAIN_MS } else { SWEEP_EVERY_MS };
             self.next_sweep = self.last.plus(pause);
         }
@@ -188,7 +188,7 @@ impl WriterThread {
 mod tests {
     use std::time::Duration;
 
-    use super::{super::schema, *};
+    use super::*;
 
     fn writer(clock: &Clock) -> Writer {
         let connection = Connection::open_in_memory().unwrap();

@@ -1,7 +1,7 @@
 //! The names of keys. Everything of one owner carries the hash tag `{owner}`, so it shares a cluster slot
 //! and one script may touch all of it.
 
-use crate::ids::{ClientId, GrantId, OwnerId};
+use crate::ids::{ClientId, GrantId, OwnerId, SessionId};
 
 /// Pattern of all owners, for listings.
 pub(super) const OWNERS: &str = "as:u:*";
@@ -20,6 +20,23 @@ pub(super) fn owner(id: OwnerId) -> String {
 
 pub(super) fn grants_of(owner: OwnerId) -> String {
     format!("as:ug:{{{owner}}}")
+}
+
+/// What the key of every session of an owner begins with; the session's id follows.
+pub(super) fn session_prefix(owner: OwnerId) -> String {
+    format!("as:s:{{{owner}}}:")
+}
+
+pub(super) fn session(owner: OwnerId, id: SessionId) -> String {
+    format!("{}{id}", session_prefix(owner))
+}
+
+pub(super) fn sessions_of(owner: OwnerId) -> String {
+    format!("as:us:{{{owner}}}")
+}
+
+pub(super) fn consents_of(owner: OwnerId) -> String {
+    format!("as:cs:{{{owner}}}")
 }
 
 pub(super) fn client(id: &ClientId) -> String {

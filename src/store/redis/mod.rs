@@ -5,12 +5,14 @@
 mod client_cache;
 mod clients;
 mod connection;
+mod consents;
 mod fitness;
 mod grants;
 mod keys;
 mod owners;
 mod records;
 mod scripts;
+mod sessions;
 mod signing_keys;
 
 use std::sync::Arc;

@@ -46,7 +46,12 @@ impl OwnerStore for RedisStore {
     }
 
     async fn delete_owner(&self, id: OwnerId) -> Result<Changed, StoreError> {
-        self.connection.query(cmd("DEL").arg(keys::owner(id))).await.map(changed)
+        // One command, so that a new owner of the same name never meets the old one's consents and sessions. Grants stay
+        // and are dead: their epoch is nobody's.
+        let mut delete = cmd("DEL");
+        delete.arg(keys::owner(id)).arg(keys::consents_of(id)).arg(keys::sessions_of(id));
+        let deleted: i64 = self.connection.query(&delete).await?;
+        Ok(changed(deleted.min(1)))
     }
 
     async fn owners(&self) -> Result<Vec<OwnerRecord>, StoreError> {

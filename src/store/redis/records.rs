@@ -6,11 +6,11 @@ use redis::Value;
 
 use crate::{
     clock::Timestamp,
-    ids::{ClientId, Subject},
+    ids::{ClientId, SessionId, Subject, Username},
     scope::Scope,
     store::{
-        Delivery, GrantRecord, GrantStatus, LiveGrant, OwnerRecord, OwnerStatus, Refusal, RevocationReason, Rotation,
-        StoreError,
+        Delivery, GrantRecord, GrantStatus, LiveGrant, LiveSession, Origin, OwnerRecord, OwnerStatus, Refusal,
+        RevocationReason, Rotation, SessionRecord, StoreError,
     },
 };
 
@@ -86,9 +86,26 @@ pub(super) fn grant(fields: &Fields) -> Result<GrantRecord, StoreError> {
     })
 }
 
+/// A session, and the owner's epoch at its beginning.
+pub(super) fn session(id: SessionId, fields: &Fields) -> Result<(u64, SessionRecord), StoreError> {
+    let (last_used_at, idle_ms) = (time(fields, "lu")?, number(fields, "idl")?);
+    let record = SessionRecord {
+        id,
+        signed_in_at: time(fields, "t0")?,
+        last_used_at,
+        expires_at: last_used_at.plus(idle_ms).min(time(fields, "abs")?),
+        origin: Origin { address: text(fields, "ip")?, agent: text(fields, "ua")? },
+    };
+    Ok((number(fields, "ue")?, record))
+}
+
+fn username(stored: String) -> Result<Username, StoreError> {
+    serde_json::from_value(stored.into()).map_err(|_| corrupt("username"))
+}
+
 pub(super) fn owner(fields: &Fields) -> Result<OwnerRecord, StoreError> {
     Ok(OwnerRecord {
-        username: serde_json::from_value(text(fields, "name")?.into()).map_err(|_| corrupt("username"))?,
+        username: username(text(fields, "name")?)?,
         subject: Subject(text(fields, "sub")?),
         status: match text(fields, "st")?.as_str() {
             "A" => OwnerStatus::Active,
@@ -171,6 +188,21 @@ impl Reply {
 
     fn reason(&mut self) -> Result<RevocationReason, StoreError> {
         RevocationReason::parse(&self.text()?).ok_or_else(|| corrupt("unknown reason"))
+    }
+
+    /// The outcome of `use_session.lua`.
+    pub(super) fn session(mut self) -> Result<Option<LiveSession>, StoreError> {
+        match self.code.as_str() {
+            "NF" => Ok(None),
+            "OK" => Ok(Some(LiveSession {
+                now: self.now,
+                signed_in_at: self.time()?,
+                owner_epoch: self.number()?,
+                subject: Subject(self.text()?),
+                username: username(self.text()?)?,
+            })),
+            code => Err(corrupt(&format!("unknown code {code}"))),
+        }
     }
 
     /// The outcome of `rotate.lua`.

@@ -9,6 +9,10 @@ pub(super) struct Scripts {
     pub(super) create_owner: Script,
     pub(super) change_owner: Script,
     pub(super) write_client: Script,
+    pub(super) begin_session: Script,
+    pub(super) use_session: Script,
+    pub(super) end_sessions: Script,
+    pub(super) remember_consent: Script,
 }
 
 impl Scripts {
@@ -20,6 +24,10 @@ impl Scripts {
             create_owner: Script::new(include_str!("lua/create_owner.lua")),
             change_owner: Script::new(include_str!("lua/change_owner.lua")),
             write_client: Script::new(include_str!("lua/write_client.lua")),
+            begin_session: Script::new(include_str!("lua/begin_session.lua")),
+            use_session: Script::new(include_str!("lua/use_session.lua")),
+            end_sessions: Script::new(include_str!("lua/end_sessions.lua")),
+            remember_consent: Script::new(include_str!("lua/remember_consent.lua")),
         }
     }
 }

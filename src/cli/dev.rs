@@ -153,6 +153,7 @@ fn print_welcome(app: &App, config: &Config) {
         "Regrant {version} is running for development, with demo records, on {store}.
 
   Swagger UI   {issuer}/docs
+  Browser app  {issuer}/demo  (cookie mode)
   Metadata     {issuer}/.well-known/oauth-authorization-server
   OpenAPI      {issuer}/openapi.yaml
 

@@ -6,6 +6,7 @@ mod asset;
 #[allow(dead_code, reason = "the first pages are about to use it")]
 mod cookies;
 mod credentials;
+mod demo;
 mod docs;
 mod error_response;
 mod form;
@@ -83,8 +84,9 @@ pub fn public(app: &Arc<App>, config: &Config) -> Result<BoxEndpoint<'static, Re
         .at("/openapi.json", serve("application/json", json))
         .at("/openapi.yaml", serve("application/yaml", yaml.into_bytes()));
     let (pages, routes) = Pages::mount(routes, &config.branding)?;
-    let routes =
-        docs::mount(routes, &document, app.demo).nest("/", service()).data(Arc::clone(app)).data(Arc::new(pages));
+    let pages = Arc::new(pages);
+    let routes = if app.demo { demo::mount(routes, Arc::clone(&pages)) } else { routes };
+    let routes = docs::mount(routes, &document, app.demo).nest("/", service()).data(Arc::clone(app)).data(pages);
 
     let (for_guard, origins) = (Arc::clone(app), Arc::new(same_site::Origins::default()));
     let guarded = routes

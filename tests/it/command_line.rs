@@ -165,7 +165,7 @@ async fn dev_prints_commands_that_work() {
     let refreshed = curl(&commands[1].replace("PASTE_IT_HERE", &login.refresh_token())).await;
     refreshed.assert_tokens();
     assert_ne!(refreshed.refresh_token(), login.refresh_token());
-    for page in ["/docs", "/.well-known/oauth-authorization-server", "/openapi.yaml"] {
+    for page in ["/docs", "/demo", "/.well-known/oauth-authorization-server", "/openapi.yaml"] {
         let url = format!("{}{page}", dev.url);
         assert!(dev.welcome.contains(&url), "{url}");
         assert_eq!(reqwest::get(&url).await.unwrap().status(), 200, "{url}");

@@ -594,6 +594,14 @@ async fn a_flood_of_200_simultaneous_refreshes_leaves_one_cookie(on: On) {
 }
 
 #[tokio::test]
+async fn the_demo_app_is_part_of_dev_only() {
+    let server = started(On::Embedded).await;
+    for path in ["/demo", "/demo/app.js", "/demo/app.css"] {
+        assert_eq!(Answer::of(bare(&server, Method::GET, path)).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_store_that_is_down_logs_nobody_out() {
     let mut redis = Redis::start();
     let folder = tempfile::tempdir().unwrap();

@@ -26,6 +26,8 @@ pub enum TokenError {
     UnsupportedGrantType,
     /// `invalid_scope`, 400.
     InvalidScope(InvalidScope),
+    /// `invalid_target`, 400 (RFC 8707 §2).
+    InvalidTarget(InvalidTarget),
     /// `temporarily_unavailable`, 503.
     TemporarilyUnavailable(String),
     /// `server_error`, 500.
@@ -146,6 +148,20 @@ pub enum InvalidScope {
     BeyondGrant,
 }
 
+/// Why a resource was refused (RFC 8707 §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTarget {
+    /// Not a URI that can name a resource.
+    #[error("a resource is an absolute URI without a fragment")]
+    Malformed,
+    /// Not one of the client's.
+    #[error("the resource is not one that this client may ask for")]
+    BeyondClient,
+    /// Not one of the grant's.
+    #[error("the resource is not one that was granted")]
+    BeyondGrant,
+}
+
 impl TokenError {
     /// The `error` code.
     pub const fn code(&self) -> &'static str {
@@ -157,6 +173,7 @@ impl TokenError {
             Self::ForeignPage(_) => "access_denied",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope(_) => "invalid_scope",
+            Self::InvalidTarget(_) => "invalid_target",
             Self::TemporarilyUnavailable(_) => "temporarily_unavailable",
             Self::ServerError(_) => "server_error",
         }
@@ -174,6 +191,7 @@ impl TokenError {
             Self::ForeignPage(reason) => reason.to_string(),
             Self::UnsupportedGrantType => "this server does not support this grant type".into(),
             Self::InvalidScope(reason) => reason.to_string(),
+            Self::InvalidTarget(reason) => reason.to_string(),
             Self::TemporarilyUnavailable(_) => "the server cannot answer right now; send the same request again".into(),
             Self::ServerError(_) => "the server failed; the request id in X-Request-Id names it in the log".into(),
         }
@@ -189,6 +207,12 @@ impl From<InvalidRequest> for TokenError {
 impl From<ForeignPage> for TokenError {
     fn from(reason: ForeignPage) -> Self {
         Self::ForeignPage(reason)
+    }
+}
+
+impl From<InvalidTarget> for TokenError {
+    fn from(reason: InvalidTarget) -> Self {
+        Self::InvalidTarget(reason)
     }
 }
 

@@ -25,6 +25,7 @@
 //! clock.rs            the only reader of the wall clock and of randomness
 //! ids.rs              identifiers, parsed
 //! scope.rs            a set of scope tokens
+//! resource.rs         the resources that a token is for
 //! secret.rs           redacted types; the keys derived from the server's one secret
 //! ```
 //!
@@ -56,6 +57,7 @@ pub mod error;
 pub mod grant;
 pub mod http;
 pub mod ids;
+pub mod resource;
 pub mod resource_owner;
 pub mod scope;
 pub mod secret;

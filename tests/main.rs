@@ -22,6 +22,8 @@ mod model;
 mod redis_facts;
 #[path = "it/refresh.rs"]
 mod refresh;
+#[path = "it/resource.rs"]
+mod resource;
 #[path = "it/session_contract.rs"]
 mod session_contract;
 #[path = "it/store_contract.rs"]

@@ -141,7 +141,7 @@ async fn create(arguments: Create) -> Outcome {
         .map(|text| RedirectUri::parse(text).map_err(|error| Refused(format!("--redirect-uri {text}: {error}"))))
         .collect::<Result<_, _>>()?;
     for resource in &audience {
-        url::Url::parse(resource).map_err(|error| Refused(format!("--audience {resource}: {error}")))?;
+        crate::resource::parse(resource).map_err(|error| Refused(format!("--audience {resource}: {error}")))?;
     }
     let store = common.settings.open_store().await?;
     let secret = (client_type == ClientType::Confidential).then(generate_client_secret);

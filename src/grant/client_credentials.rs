@@ -6,20 +6,24 @@
 //!
 //! Not here: the token's subject, see `Subject::of_client` in `ids.rs`.
 
-use super::{ValidGrant, grantable, require};
+use super::{ValidGrant, access::RequestedAccess, require};
 use crate::{
     client::{ClientType, GrantType, authentication::AuthenticatedClient},
     error::TokenError,
-    scope::Scope,
+    token::Issuer,
 };
 
 /// The client's credentials are the grant, and they have been checked.
-pub(super) fn validate(scope: Option<Scope>, client: AuthenticatedClient) -> Result<ValidGrant, TokenError> {
+pub(super) fn validate(
+    access: &RequestedAccess,
+    client: AuthenticatedClient,
+    issuer: &Issuer,
+) -> Result<ValidGrant, TokenError> {
     require(GrantType::ClientCredentials, &client)?;
     // RFC 6749 §4.4: confidential clients only. Registration says so too; a record that was changed by hand must not.
     if client.client_type != ClientType::Confidential {
         return Err(TokenError::UnauthorizedClient);
     }
-    let scope = grantable(scope, &client)?;
-    Ok(ValidGrant::ClientCredentials { client, scope })
+    let access = access.grant(&client, issuer)?;
+    Ok(ValidGrant::ClientCredentials { client, access })
 }

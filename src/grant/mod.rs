@@ -2,16 +2,17 @@
 //!
 //! Not here: reading the form, see `http/token.rs`; issuing, see `token/mod.rs`.
 
+pub mod access;
 mod client_credentials;
 mod password;
 mod refresh_token;
 
+use self::access::{GrantedAccess, RequestedAccess};
 use crate::{
     App,
     client::{GrantType, authentication::AuthenticatedClient},
-    error::{InvalidScope, TokenError},
+    error::TokenError,
     resource_owner::AuthenticatedOwner,
-    scope::Scope,
     secret::SecretText,
     token::refresh_token::RefreshToken,
 };
@@ -25,20 +26,20 @@ pub enum TokenRequest {
         username: String,
         /// Their password.
         password: SecretText,
-        /// The `scope` parameter.
-        scope: Option<Scope>,
+        /// What it asks access to.
+        access: RequestedAccess,
     },
     /// RFC 6749 §4.4.2.
     ClientCredentials {
-        /// The `scope` parameter.
-        scope: Option<Scope>,
+        /// What it asks access to.
+        access: RequestedAccess,
     },
     /// RFC 6749 §6.
     RefreshToken {
         /// The token.
         refresh_token: SecretText,
-        /// The `scope` parameter.
-        scope: Option<Scope>,
+        /// What it asks access to.
+        access: RequestedAccess,
     },
 }
 
@@ -53,14 +54,14 @@ pub enum ValidGrant {
         /// The owner.
         owner: AuthenticatedOwner,
         /// What is granted.
-        scope: Scope,
+        access: GrantedAccess,
     },
     /// The client acts for itself.
     ClientCredentials {
         /// The client.
         client: AuthenticatedClient,
         /// What is granted.
-        scope: Scope,
+        access: GrantedAccess,
     },
     /// The token is one of ours.
     RefreshToken {
@@ -68,23 +69,23 @@ pub enum ValidGrant {
         client: AuthenticatedClient,
         /// The token.
         token: RefreshToken,
-        /// What is asked for, when it is said.
-        scope: Option<Scope>,
+        /// What is asked for.
+        access: RequestedAccess,
     },
 }
 
 /// Checks what the grant type asks for, in its own file.
 ///
 /// # Errors
-/// `unauthorized_client`, `invalid_scope`, `invalid_grant`, and 503 when a store or pool can't answer.
+/// `unauthorized_client`, `invalid_scope`, `invalid_target`, `invalid_grant`, and 503 when a store or pool can't answer.
 pub async fn validate(request: TokenRequest, client: AuthenticatedClient, app: &App) -> Result<ValidGrant, TokenError> {
     match request {
-        TokenRequest::Password { username, password, scope } => {
-            password::validate(&username, &password, scope, client, app).await
+        TokenRequest::Password { username, password, access } => {
+            password::validate(&username, &password, &access, client, app).await
         }
-        TokenRequest::ClientCredentials { scope } => client_credentials::validate(scope, client),
-        TokenRequest::RefreshToken { refresh_token, scope } => {
-            refresh_token::validate(&refresh_token, scope, client, &app.issuer)
+        TokenRequest::ClientCredentials { access } => client_credentials::validate(&access, client, &app.issuer),
+        TokenRequest::RefreshToken { refresh_token, access } => {
+            refresh_token::validate(&refresh_token, access, client, &app.issuer)
         }
     }
 }
@@ -92,14 +93,4 @@ pub async fn validate(request: TokenRequest, client: AuthenticatedClient, app: &
 /// RFC 6749 §5.2 `unauthorized_client`: known grant, but not for this client.
 fn require(grant_type: GrantType, client: &AuthenticatedClient) -> Result<(), TokenError> {
     if client.may_use(grant_type) { Ok(()) } else { Err(TokenError::UnauthorizedClient) }
-}
-
-/// The scope of a new grant: what was asked for, or all that the client is registered for
-/// (RFC 6749 §3.3).
-fn grantable(requested: Option<Scope>, client: &AuthenticatedClient) -> Result<Scope, TokenError> {
-    match requested {
-        None => Ok(client.scope.clone()),
-        Some(scope) if scope.is_subset_of(&client.scope) => Ok(scope),
-        Some(_) => Err(TokenError::InvalidScope(InvalidScope::BeyondClient)),
-    }
 }

@@ -4,13 +4,12 @@
 //! [RFC 9700 §2.4](https://www.rfc-editor.org/rfc/rfc9700#section-2.4) forbids it for new designs, so a client
 //! must be registered for it.
 
-use super::{ValidGrant, grantable, require};
+use super::{ValidGrant, access::RequestedAccess, require};
 use crate::{
     App,
     client::{GrantType, authentication::AuthenticatedClient},
     error::{InvalidGrant, TokenError},
     resource_owner::{AuthenticationError, PoolError},
-    scope::Scope,
     secret::SecretText,
 };
 
@@ -18,12 +17,12 @@ use crate::{
 pub(super) async fn validate(
     username: &str,
     password: &SecretText,
-    scope: Option<Scope>,
+    access: &RequestedAccess,
     client: AuthenticatedClient,
     app: &App,
 ) -> Result<ValidGrant, TokenError> {
     require(GrantType::Password, &client)?;
-    let scope = grantable(scope, &client)?;
+    let access = access.grant(&client, &app.issuer)?;
     let owner =
         app.passwords.authenticate(app.store.as_ref(), username, password).await.map_err(|error| match error {
             AuthenticationError::Refused => TokenError::InvalidGrant(InvalidGrant::Password),
@@ -31,5 +30,5 @@ pub(super) async fn validate(
             AuthenticationError::Pool(full @ PoolError::Full) => TokenError::TemporarilyUnavailable(full.to_string()),
             AuthenticationError::Pool(error) => TokenError::ServerError(error.to_string()),
         })?;
-    Ok(ValidGrant::Password { client, owner, scope })
+    Ok(ValidGrant::Password { client, owner, access })
 }

@@ -2,11 +2,10 @@
 //!
 //! Not here: rotation, see `store/decide.rs`.
 
-use super::{ValidGrant, require};
+use super::{ValidGrant, access::RequestedAccess, require};
 use crate::{
     client::{GrantType, authentication::AuthenticatedClient},
     error::{InvalidGrant, TokenError},
-    scope::Scope,
     secret::SecretText,
     token::Issuer,
 };
@@ -14,11 +13,16 @@ use crate::{
 /// The MAC is checked before any I/O; everything else in the store's one call.
 pub(super) fn validate(
     refresh_token: &SecretText,
-    scope: Option<Scope>,
+    mut access: RequestedAccess,
     client: AuthenticatedClient,
     issuer: &Issuer,
 ) -> Result<ValidGrant, TokenError> {
     require(GrantType::RefreshToken, &client)?;
     let token = issuer.decode_refresh_token(refresh_token).ok_or(TokenError::InvalidGrant(InvalidGrant::NotOurs))?;
-    Ok(ValidGrant::RefreshToken { client, token, scope })
+    // A resource that the client has lost, or never had. Whether the grant is for it is the store's to say, in the call
+    // that rotates: a token must not be used up by a request that is refused.
+    if !access.resources.is_empty() {
+        access.resources = access.audience(&client, issuer)?;
+    }
+    Ok(ValidGrant::RefreshToken { client, token, access })
 }

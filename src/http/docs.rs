@@ -163,6 +163,7 @@ enum ErrorCode {
     UnauthorizedClient,
     UnsupportedGrantType,
     InvalidScope,
+    InvalidTarget,
     TemporarilyUnavailable,
     ServerError,
     AccessDenied,
@@ -173,13 +174,14 @@ enum ErrorCode {
 }
 
 impl ErrorCode {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::InvalidRequest,
         Self::InvalidClient,
         Self::InvalidGrant,
         Self::UnauthorizedClient,
         Self::UnsupportedGrantType,
         Self::InvalidScope,
+        Self::InvalidTarget,
         Self::TemporarilyUnavailable,
         Self::ServerError,
         Self::AccessDenied,
@@ -198,6 +200,7 @@ impl ErrorCode {
             Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
             Self::ServerError => "server_error",
             Self::AccessDenied => "access_denied",
@@ -217,6 +220,7 @@ impl ErrorCode {
             Self::UnauthorizedClient => "The client may not use this kind of grant.",
             Self::UnsupportedGrantType => "The server does not know this kind of grant.",
             Self::InvalidScope => "The requested scope can't be granted.",
+            Self::InvalidTarget => "The requested resource is not one the client or the grant may have.",
             Self::TemporarilyUnavailable => "The server can't answer now. Try again shortly.",
             Self::ServerError => "The server failed in a way it did not expect.",
             Self::AccessDenied => "The resource owner or the server said no.",
@@ -236,7 +240,9 @@ impl ErrorCode {
             Self::InvalidClient => "401, with WWW-Authenticate; in cookie mode, 400",
             Self::TemporarilyUnavailable => "503, with Retry-After; at the authorization endpoint, in the redirect",
             Self::ServerError => "500; at the authorization endpoint, in the redirect",
-            Self::UnauthorizedClient | Self::InvalidScope => "400; at the authorization endpoint, in the redirect",
+            Self::UnauthorizedClient | Self::InvalidScope | Self::InvalidTarget => {
+                "400; at the authorization endpoint, in the redirect"
+            }
             Self::AccessDenied => "In the redirect; in the device flow, 400; in cookie mode, 403",
             Self::UnsupportedResponseType => "In the redirect",
             Self::InvalidGrant
@@ -259,6 +265,7 @@ impl ErrorCode {
             Self::TemporarilyUnavailable | Self::ServerError | Self::AccessDenied | Self::UnsupportedResponseType => {
                 (6749, "4.1.2.1")
             }
+            Self::InvalidTarget => (8707, "2"),
             Self::AuthorizationPending | Self::SlowDown | Self::ExpiredToken => (8628, "3.5"),
         }
     }

@@ -56,7 +56,8 @@ impl ErrorRenderer {
             | TokenError::UnauthorizedClient
             | TokenError::NoCookieMode
             | TokenError::UnsupportedGrantType
-            | TokenError::InvalidScope(_) => StatusCode::BAD_REQUEST,
+            | TokenError::InvalidScope(_)
+            | TokenError::InvalidTarget(_) => StatusCode::BAD_REQUEST,
             TokenError::ForeignPage(_) => StatusCode::FORBIDDEN,
             TokenError::InvalidClient(_) => StatusCode::UNAUTHORIZED,
             TokenError::TemporarilyUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,

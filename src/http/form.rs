@@ -19,7 +19,13 @@ pub const MAX_BODY_BYTES: usize = 16 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The parameters of a form. Those without a value are left out (RFC 6749 §3.2).
-pub struct Form(HashMap<String, Zeroizing<String>>);
+pub struct Form {
+    once: HashMap<String, Zeroizing<String>>,
+    resources: Vec<String>,
+}
+
+/// The one parameter that may be repeated (RFC 8707 §2).
+const REPEATABLE: &str = "resource";
 
 impl Form {
     /// Reads the body of a request.
@@ -44,27 +50,37 @@ impl Form {
     /// # Errors
     /// `invalid_request` for a repeated parameter, broken percent-encoding, or bytes that are not UTF-8.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidRequest> {
-        let mut parameters = HashMap::new();
+        let mut form = Self { once: HashMap::new(), resources: Vec::new() };
         for pair in bytes.split(|b| *b == b'&').filter(|pair| !pair.is_empty()) {
             let (name, value) = match pair.iter().position(|b| *b == b'=') {
                 Some(at) => (&pair[..at], &pair[at + 1..]),
                 None => (pair, [].as_slice()),
             };
             let name = decode(name).ok_or(InvalidRequest::Malformed)?;
-            let value = Zeroizing::new(decode(value).ok_or(InvalidRequest::Malformed)?);
+            let mut value = Zeroizing::new(decode(value).ok_or(InvalidRequest::Malformed)?);
+            if name == REPEATABLE {
+                form.resources.push(std::mem::take(&mut *value));
+                continue;
+            }
             // RFC 6749 §3.2: parameters MUST NOT be included more than once. Two readers of one request
             // could otherwise see two different ones.
-            if parameters.insert(name, value).is_some() {
+            if form.once.insert(name, value).is_some() {
                 return Err(InvalidRequest::RepeatedParameter);
             }
         }
-        parameters.retain(|_, value: &mut Zeroizing<String>| !value.is_empty());
-        Ok(Self(parameters))
+        form.once.retain(|_, value| !value.is_empty());
+        form.resources.retain(|value| !value.is_empty());
+        Ok(form)
     }
 
     /// Takes a parameter out.
     pub fn take(&mut self, name: &str) -> Option<String> {
-        self.0.remove(name).map(|mut value| std::mem::take(&mut *value))
+        self.once.remove(name).map(|mut value| std::mem::take(&mut *value))
+    }
+
+    /// Takes the `resource` parameters out.
+    pub fn take_resources(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.resources)
     }
 }
 
@@ -123,5 +139,14 @@ mod tests {
         for twice in [b"a=1&a=1".as_slice(), b"a=&a=1", b"a&%61=2"] {
             assert_eq!(Form::parse(twice).err(), Some(InvalidRequest::RepeatedParameter), "{twice:?}");
         }
+    }
+
+    #[test]
+    fn only_resource_may_be_repeated() {
+        let mut form = Form::parse(b"resource=a:1&x=1&%72esource=b%3A2&resource=").unwrap();
+        assert_eq!(form.take("resource"), None);
+        assert_eq!(form.take_resources(), ["a:1", "b:2"]);
+        assert!(form.take_resources().is_empty());
+        assert_eq!(Form::parse(b"Resource=1&Resource=1").err(), Some(InvalidRequest::RepeatedParameter));
     }
 }

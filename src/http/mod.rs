@@ -17,6 +17,7 @@ mod openapi;
 #[allow(dead_code, reason = "the first pages are about to use it")]
 mod pages;
 mod request_context;
+mod requested_access;
 mod same_site;
 mod session;
 #[allow(dead_code, reason = "the first pages are about to use it")]

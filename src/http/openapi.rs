@@ -50,22 +50,25 @@ pub fn document<A: OpenApi + 'static>(service: &OpenApiService<A, ()>, issuer: &
 }
 
 /// What Swagger UI fills in: the demo records of `regrant dev`.
-const FIELD_EXAMPLES: [(&str, &str); 6] = [
+const FIELD_EXAMPLES: [(&str, &str); 8] = [
     ("client_id", "demo"),
     ("client_secret", "demo-secret"),
     ("username", "demo"),
     ("password", "demo-password"),
     ("refresh_token", ""),
     ("scope", "read write"),
+    ("resource", ""),
+    ("audience", ""),
 ];
 
 /// An example of each error that a client meets: status, code, description.
-const ERROR_EXAMPLES: [(&str, &str, &str); 8] = [
+const ERROR_EXAMPLES: [(&str, &str, &str); 9] = [
     ("400", "invalid_request", "a parameter is repeated"),
     ("400", "invalid_grant", "the refresh token is invalid, expired or revoked"),
     ("400", "unauthorized_client", "this client is not registered for this grant type"),
     ("400", "unsupported_grant_type", "this server does not support this grant type"),
     ("400", "invalid_scope", "the scope goes beyond what was granted"),
+    ("400", "invalid_target", "the resource is not one that this client may ask for"),
     ("401", "invalid_client", "client authentication failed"),
     ("500", "server_error", "the server failed; the request id in X-Request-Id names it in the log"),
     ("503", "temporarily_unavailable", "the server cannot answer right now; send the same request again"),

@@ -23,13 +23,13 @@ use super::{
     error_response::{ErrorRenderer, OAuthError, no_store},
     form::Form,
     request_context::RequestContext,
+    requested_access,
 };
 use crate::{
     App,
     client::{GrantType, authentication, authentication::Credentials},
-    error::{InvalidGrant, InvalidRequest, InvalidScope, TokenError},
+    error::{InvalidGrant, InvalidRequest, TokenError},
     grant::{self, TokenRequest},
-    scope::Scope,
     secret::SecretText,
     store::Delivery,
     token::IssuedTokens,
@@ -64,6 +64,11 @@ struct TokenForm {
     /// Scope tokens separated by spaces. Left out: everything the client may have, or everything that was
     /// granted.
     scope: Option<String>,
+    /// The resource that the access token is for, an absolute URI (RFC 8707). May be repeated. Left out: every resource
+    /// of the client, or of the grant.
+    resource: Option<String>,
+    /// The same for a resource that has a name rather than a URI.
+    audience: Option<String>,
 }
 
 /// The answer to a token request (RFC 6749 section 5.1).
@@ -197,28 +202,24 @@ impl TokenBody {
 /// Understands what the grant type asks for.
 pub(super) fn parse_request(grant_type: Option<String>, mut form: Form, app: &App) -> Result<TokenRequest, TokenError> {
     let grant_type = grant_type.ok_or(InvalidRequest::Missing("grant_type"))?;
-    let scope = form
-        .take("scope")
-        .map(|text| Scope::parse(&text))
-        .transpose()
-        .map_err(|_| TokenError::InvalidScope(InvalidScope::Malformed))?;
+    let access = requested_access::read(&mut form)?;
     let mut required = |name: &'static str| form.take(name).ok_or(InvalidRequest::Missing(name));
     match GrantType::parse(&grant_type).filter(|known| app.serves(*known)) {
         Some(GrantType::Password) => Ok(TokenRequest::Password {
             username: required("username")?,
             password: SecretText::new(required("password")?),
-            scope,
+            access,
         }),
         Some(GrantType::RefreshToken) => {
-            Ok(TokenRequest::RefreshToken { refresh_token: SecretText::new(required("refresh_token")?), scope })
+            Ok(TokenRequest::RefreshToken { refresh_token: SecretText::new(required("refresh_token")?), access })
         }
-        Some(GrantType::ClientCredentials) => Ok(TokenRequest::ClientCredentials { scope }),
+        Some(GrantType::ClientCredentials) => Ok(TokenRequest::ClientCredentials { access }),
         Some(GrantType::AuthorizationCode | GrantType::DeviceCode) | None => Err(TokenError::UnsupportedGrantType),
     }
 }
 
 /// Parameters that must not be in the query string.
-const BODY_PARAMETERS: [&str; 17] = [
+const BODY_PARAMETERS: [&str; 19] = [
     "grant_type",
     "client_id",
     "client_secret",
@@ -226,6 +227,8 @@ const BODY_PARAMETERS: [&str; 17] = [
     "password",
     "refresh_token",
     "scope",
+    "resource",
+    "audience",
     "code",
     "code_verifier",
     "client_assertion",
@@ -335,7 +338,7 @@ impl ApiResponse for TokenAnswer {
                 response(200, "Tokens.", TokenResponse::schema_ref()),
                 response(
                     400,
-                    "The request was refused: invalid_request, invalid_grant, unauthorized_client, unsupported_grant_type or invalid_scope.",
+                    "The request was refused: invalid_request, invalid_grant, unauthorized_client, unsupported_grant_type, invalid_scope or invalid_target.",
                     error(),
                 ),
                 response(401, "Client authentication failed: invalid_client.", error()),

@@ -7,6 +7,7 @@
 
 use crate::{
     clock::Timestamp,
+    resource,
     scope::Scope,
     store::{
         GrantRecord, GrantStatus, LiveGrant, OwnerRecord, OwnerStatus, Presented, Refusal, RevocationReason, Rotation,
@@ -113,7 +114,11 @@ pub fn decide(
         Some(requested) => requested.clone(),
         None => record.scope.clone(),
     };
-    accept(record, owner, presented, step, scope, now)
+    // RFC 8707 §2.2: likewise no resource.
+    let Ok(audience) = resource::narrow(&record.audience, &presented.requested_audience) else {
+        return refuse(Refusal::Audience);
+    };
+    accept(record, owner, presented, step, (scope, audience), now)
 }
 
 /// What a generation that is not a replay does.
@@ -152,7 +157,7 @@ fn accept(
     owner: &OwnerRecord,
     presented: &Presented,
     step: Step,
-    scope: Scope,
+    (scope, audience): (Scope, Vec<String>),
     now: Timestamp,
 ) -> Decision {
     let (generation, key_id, current_since) = match step {
@@ -166,7 +171,7 @@ fn accept(
         now,
         subject: owner.subject.clone(),
         scope,
-        audience: record.audience.clone(),
+        audience,
         generation,
         key_id,
         current_since,

@@ -168,6 +168,8 @@ pub struct Presented {
     pub delivery: Delivery,
     /// The `scope` parameter, when there is one.
     pub requested_scope: Option<Scope>,
+    /// The resources that the access token shall be for; none means all of the grant's.
+    pub requested_audience: Vec<String>,
     /// The client's policy.
     pub rotation: RotationPolicy,
     /// The MAC key that a new generation is made with.
@@ -205,8 +207,8 @@ pub enum Rotation {
     },
 }
 
-/// Why a refresh token was refused. The client sees `invalid_grant`, or `invalid_scope` for
-/// [`Refusal::Scope`].
+/// Why a refresh token was refused. The client sees `invalid_grant`, but `invalid_scope` for [`Refusal::Scope`] and
+/// `invalid_target` for [`Refusal::Audience`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// There is no such grant: expired long ago, or lost.
@@ -226,6 +228,8 @@ pub enum Refusal {
     Expired,
     /// The requested scope goes beyond the grant.
     Scope,
+    /// A requested resource is not one of the grant's.
+    Audience,
 }
 
 /// A grant whose refresh token was accepted: what the answer is made of.

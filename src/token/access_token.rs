@@ -11,6 +11,7 @@ use crate::{
     ids::{ClientId, GrantId, Subject},
     scope::Scope,
     secret::sha256,
+    store::LiveGrant,
 };
 
 /// The claims of RFC 9068 §2.2, and the grant's id for introspection.
@@ -53,13 +54,14 @@ pub fn expiry(issued_at: Timestamp, lifetime_ms: i64, absolute_expiry: Timestamp
 
 /// The `jti`: computed from what the token is for, so that a repeated answer names the same token and a
 /// replay inside the grace buys no second one.
-pub fn token_id(key: &hmac::Key, grant: GrantId, generation: u32, issued_at: Timestamp, scope: &Scope) -> String {
+pub fn token_id(key: &hmac::Key, grant: GrantId, live: &LiveGrant) -> String {
     let mut context = hmac::Context::with_key(key);
     context.update(&grant.0);
-    context.update(&generation.to_be_bytes());
+    context.update(&live.generation.to_be_bytes());
     // Under `keep` a generation is used many times; each use is an issue time of its own.
-    context.update(&issued_at.0.to_be_bytes());
-    context.update(&sha256(scope.as_str().as_bytes()));
+    context.update(&live.current_since.0.to_be_bytes());
+    context.update(&sha256(live.scope.as_str().as_bytes()));
+    context.update(&sha256(live.audience.join(" ").as_bytes()));
     URL_SAFE_NO_PAD.encode(&context.sign().as_ref()[..16])
 }
 

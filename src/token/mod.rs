@@ -19,8 +19,8 @@ use crate::{
     client::{GrantType, authentication::AuthenticatedClient},
     clock::Timestamp,
     config::Config,
-    error::{InvalidGrant, InvalidScope, TokenError},
-    grant::ValidGrant,
+    error::{InvalidGrant, InvalidScope, InvalidTarget, TokenError},
+    grant::{ValidGrant, access::GrantedAccess},
     ids::{ClientId, GrantId, Subject},
     scope::Scope,
     secret::{SecretText, ServerSecret},
@@ -82,6 +82,11 @@ impl Issuer {
         &self.url
     }
 
+    /// The `aud` of access tokens of clients that have no resources of their own.
+    pub fn default_audience(&self) -> &[String] {
+        &self.default_audience
+    }
+
     /// The signing keys.
     pub const fn signing(&self) -> &SigningKeys {
         &self.signing
@@ -104,7 +109,7 @@ impl Issuer {
         store: &dyn Store,
     ) -> Result<IssuedTokens, TokenError> {
         match grant {
-            ValidGrant::Password { client, owner, scope } => {
+            ValidGrant::Password { client, owner, access } => {
                 let family_secret = FamilySecret::random();
                 let refreshable = client.may_use(GrantType::RefreshToken);
                 let mut new = NewGrant {
@@ -115,8 +120,8 @@ impl Issuer {
                     client_epoch: client.epoch,
                     family_hash: family_secret.hash(),
                     key_id: self.refresh.current_id(),
-                    scope,
-                    audience: client.audience.clone(),
+                    scope: access.scope,
+                    audience: access.audience,
                     delivery,
                     // Without a refresh token the grant lives as long as its one access token.
                     idle_ms: if refreshable { self.idle_ms } else { self.access_token_lifetime_ms },
@@ -129,8 +134,8 @@ impl Issuer {
                 let token = RefreshToken { owner: new.owner, grant: new.id, generation: 1, family_secret };
                 self.answer(&client.id, &token, &live, refreshable, "granted")
             }
-            ValidGrant::ClientCredentials { client, scope } => self.answer_client(&client, scope, store.now()),
-            ValidGrant::RefreshToken { client, token, scope } => {
+            ValidGrant::ClientCredentials { client, access } => self.answer_client(&client, access, store.now()),
+            ValidGrant::RefreshToken { client, token, access } => {
                 let mut presented = Presented {
                     owner: token.owner,
                     grant: token.grant,
@@ -139,7 +144,8 @@ impl Issuer {
                     client_id: client.id.clone(),
                     client_epoch: client.epoch,
                     delivery,
-                    requested_scope: scope,
+                    requested_scope: access.scope,
+                    requested_audience: access.resources,
                     rotation: client.rotation,
                     new_key_id: self.refresh.current_id(),
                     access_token_lifetime_ms: self.access_token_lifetime_ms,
@@ -166,23 +172,30 @@ impl Issuer {
     fn answer_client(
         &self,
         client: &AuthenticatedClient,
-        scope: Scope,
+        access: GrantedAccess,
         now: Timestamp,
     ) -> Result<IssuedTokens, TokenError> {
         let claims = Claims {
             iss: &self.url,
             sub: &Subject::of_client(&client.id),
-            aud: if client.audience.is_empty() { &self.default_audience } else { &client.audience },
+            aud: if access.audience.is_empty() { &self.default_audience } else { &access.audience },
             exp: now.plus(self.access_token_lifetime_ms).seconds(),
             iat: now.seconds(),
             jti: access_token::random_id(),
             client_id: &client.id,
-            scope: &scope,
+            scope: &access.scope,
             gid: None,
         };
         let access_token = SecretText::new(self.signing.sign(&claims).map_err(TokenError::ServerError)?);
         let expires_in = self.access_token_lifetime_ms / 1000;
-        Ok(IssuedTokens { access_token, expires_in, scope, refresh_token: None, grant: None, outcome: "granted" })
+        Ok(IssuedTokens {
+            access_token,
+            expires_in,
+            scope: access.scope,
+            refresh_token: None,
+            grant: None,
+            outcome: "granted",
+        })
     }
 
     fn answer(
@@ -201,7 +214,7 @@ impl Issuer {
             aud: if live.audience.is_empty() { &self.default_audience } else { &live.audience },
             exp: expires_at.seconds(),
             iat: issued_at.seconds(),
-            jti: access_token::token_id(&self.token_id_key, token.grant, live.generation, issued_at, &live.scope),
+            jti: access_token::token_id(&self.token_id_key, token.grant, live),
             client_id,
             scope: &live.scope,
             gid: Some(token.grant.to_string()),
@@ -265,6 +278,7 @@ async fn rotate(presented: &mut Presented, store: &dyn Store) -> Result<(LiveGra
                 Err(TokenError::InvalidGrant(InvalidGrant::Replayed { reason, presented, current }))
             }
             Rotation::Refused(Refusal::Scope) => Err(TokenError::InvalidScope(InvalidScope::BeyondGrant)),
+            Rotation::Refused(Refusal::Audience) => Err(InvalidTarget::BeyondGrant.into()),
             Rotation::Refused(refusal) => Err(TokenError::InvalidGrant(InvalidGrant::RefreshToken(refusal))),
             Rotation::TooLate { .. } => {
                 presented.deadline = store.deadline();

@@ -36,6 +36,7 @@ struct Step {
     wrong_client_epoch: bool,
     wrong_delivery: bool,
     scope: Option<&'static str>,
+    audience: Vec<&'static str>,
     rotation: RotationPolicy,
     late: bool,
     wait_ms: u64,
@@ -57,6 +58,12 @@ fn step() -> impl Strategy<Value = Step> {
     let generation = prop_oneof![10 => Just(0_i64), 5 => Just(-1), 1 => Just(-2), 1 => -9..9_i64];
     let scope =
         prop_oneof![4 => Just(None), 1 => Just(Some("read")), 1 => Just(Some("read write")), 1 => Just(Some("admin"))];
+    let audience = prop_oneof![
+        6 => Just(vec![]),
+        1 => Just(vec!["https://api.example"]),
+        1 => Just(vec!["https://b.example", "https://api.example"]),
+        1 => Just(vec!["https://api"]),
+    ];
     let rotation = prop_oneof![4 => Just(RotationPolicy::Rotate), 1 => Just(RotationPolicy::Keep)];
     let wait_ms = prop_oneof![8 => 0..200_u64, 2 => 0..2_000_u64, 1 => 0..40_000_u64];
     let owner = prop_oneof![
@@ -65,31 +72,33 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Some(OwnerStep::Disable)),
         1 => Just(Some(OwnerStep::Delete)),
     ];
-    (generation, rarely(), rarely(), rarely(), rarely(), scope, rotation, rarely(), wait_ms, owner).prop_map(
-        |(
-            generation,
-            wrong_family,
-            wrong_client,
-            wrong_client_epoch,
-            wrong_delivery,
-            scope,
-            rotation,
-            late,
-            wait_ms,
-            owner,
-        )| Step {
-            generation,
-            wrong_family,
-            wrong_client,
-            wrong_client_epoch,
-            wrong_delivery,
-            scope,
-            rotation,
-            late,
-            wait_ms,
-            owner,
-        },
-    )
+    (generation, rarely(), rarely(), rarely(), rarely(), (scope, audience), rotation, rarely(), wait_ms, owner)
+        .prop_map(
+            |(
+                generation,
+                wrong_family,
+                wrong_client,
+                wrong_client_epoch,
+                wrong_delivery,
+                (scope, audience),
+                rotation,
+                late,
+                wait_ms,
+                owner,
+            )| Step {
+                generation,
+                wrong_family,
+                wrong_client,
+                wrong_client_epoch,
+                wrong_delivery,
+                scope,
+                audience,
+                rotation,
+                late,
+                wait_ms,
+                owner,
+            },
+        )
 }
 
 /// The record that `decide`'s delta leaves behind.
@@ -139,7 +148,7 @@ async fn new_grant(store: &dyn Store, delivery: Delivery) -> (NewGrant, OwnerRec
         family_hash: random_bytes(),
         key_id: 1,
         scope: Scope::parse("read write").unwrap(),
-        audience: vec!["https://api.example".into()],
+        audience: vec!["https://api.example".into(), "https://b.example".into()],
         delivery,
         idle_ms: 60_000,
         absolute_ms: 200_000,
@@ -165,6 +174,7 @@ fn presentation(grant: &NewGrant, record: &GrantRecord, step: &Step, deadline: T
         } else {
             Delivery::Body
         },
+        requested_audience: step.audience.iter().map(|text| (*text).to_owned()).collect(),
         requested_scope: step.scope.map(|text| Scope::parse(text).unwrap()),
         rotation: step.rotation,
         new_key_id: 2,

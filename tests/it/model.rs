@@ -146,6 +146,7 @@ fn fixed() -> &'static (GrantRecord, OwnerRecord, Presented) {
             client_epoch: 1,
             delivery: Delivery::Body,
             requested_scope: None,
+            requested_audience: vec![],
             rotation: RotationPolicy::Rotate,
             new_key_id: 1,
             access_token_lifetime_ms: TICK_MS,

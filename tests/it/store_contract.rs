@@ -86,6 +86,7 @@ impl Fixture {
             client_epoch: grant.client_epoch,
             delivery: grant.delivery,
             requested_scope: None,
+            requested_audience: vec![],
             rotation: RotationPolicy::Rotate,
             new_key_id: 4,
             access_token_lifetime_ms: ACCESS_MS,
@@ -360,6 +361,24 @@ async fn a_narrow_scope_does_not_shrink_the_grant(store: Arc<dyn Store>, clock: 
     assert_eq!(live.scope, read);
     assert_eq!(f.record(&grant).await.scope, grant.scope);
     assert_eq!(f.rotated(&grant, 2).await.scope, grant.scope);
+}
+
+async fn a_resource_beyond_the_grant_is_refused_and_the_token_stays_good(store: Arc<dyn Store>, clock: Clock) {
+    let f = Fixture::new(store, clock).await;
+    let resources = ["https://a.example", "https://b.example"].map(str::to_owned).to_vec();
+    let grant = NewGrant { audience: resources.clone(), ..f.new_grant() };
+    f.create(&grant).await;
+    let stored = f.record(&grant).await;
+    let asks = |text: &str| Presented { requested_audience: vec![text.to_owned()], ..f.token(&grant, 1) };
+    // No part of a name is the name.
+    for beyond in ["https://c.example", "https://a.exampl", "https://a.example/", "example"] {
+        assert_eq!(f.rotate(&asks(beyond)).await, Rotation::Refused(Refusal::Audience), "{beyond}");
+    }
+    assert_eq!(f.record(&grant).await, stored);
+    let Rotation::Rotated(live) = f.rotate(&asks("https://b.example")).await else { panic!("not rotated") };
+    assert_eq!(live.audience, ["https://b.example"]);
+    assert_eq!(f.record(&grant).await.audience, resources);
+    assert_eq!(f.rotated(&grant, 2).await.audience, resources);
 }
 
 async fn a_token_that_does_not_fit_the_grant_has_no_effect(store: Arc<dyn Store>, clock: Clock) {
@@ -726,6 +745,7 @@ contract! {
     two_generations_back_revokes_even_within_the_grace,
     a_scope_beyond_the_grant_is_refused_and_the_token_stays_good,
     a_narrow_scope_does_not_shrink_the_grant,
+    a_resource_beyond_the_grant_is_refused_and_the_token_stays_good,
     a_token_that_does_not_fit_the_grant_has_no_effect,
     an_unused_token_expires_to_the_millisecond,
     a_grant_ends_to_the_millisecond,

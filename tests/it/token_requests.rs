@@ -208,6 +208,8 @@ async fn a13_no_parameter_belongs_in_the_query_string(on: On) {
         "password",
         "refresh_token",
         "scope",
+        "resource",
+        "audience",
         "code",
         "code_verifier",
         "client_assertion",

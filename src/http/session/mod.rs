@@ -35,6 +35,7 @@ use super::{
     error_response::{ErrorRenderer, no_store},
     form::Form,
     request_context::RequestContext,
+    requested_access,
     same_site::CallingPage,
     token,
 };
@@ -44,10 +45,9 @@ use crate::{
         GrantType,
         authentication::{self, AuthenticatedClient},
     },
-    error::{InvalidGrant, InvalidRequest, InvalidScope, TokenError},
+    error::{InvalidGrant, InvalidRequest, TokenError},
     grant::{self, TokenRequest},
     ids::ClientId,
-    scope::Scope,
     secret::{SecretText, sha256},
     store::Delivery,
     token::IssuedTokens,
@@ -202,11 +202,7 @@ async fn issue(
             }
         }
         Act::Refresh => TokenRequest::RefreshToken {
-            scope: form
-                .take("scope")
-                .map(|text| Scope::parse(&text))
-                .transpose()
-                .map_err(|_| TokenError::InvalidScope(InvalidScope::Malformed))?,
+            access: requested_access::read(&mut form)?,
             refresh_token: cookie.ok_or(TokenError::InvalidGrant(InvalidGrant::NotOurs))?,
         },
     };

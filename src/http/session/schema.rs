@@ -33,6 +33,8 @@ pub(super) struct SessionRequest {
     password: Option<String>,
     /// Scope tokens separated by spaces. Left out: everything the client may have.
     scope: Option<String>,
+    /// The resource that the access token is for (RFC 8707). May be repeated. Left out: every resource of the client.
+    resource: Option<String>,
 }
 
 /// The parameters of a refresh in cookie mode; the refresh token is in the cookie.
@@ -42,6 +44,8 @@ pub(super) struct SessionRefresh {
     client_id: String,
     /// Scope tokens separated by spaces. Left out: everything that was granted.
     scope: Option<String>,
+    /// The resource that the access token is for (RFC 8707). May be repeated. Left out: every resource of the grant.
+    resource: Option<String>,
 }
 
 /// The answer of cookie mode: a token response whose refresh token is in a cookie instead.
@@ -141,10 +145,11 @@ pub fn describe(document: &mut Value, issuer: &str) {
                 ("username", "demo"),
                 ("password", "demo-password"),
                 ("scope", ""),
+                ("resource", ""),
             ]
             .as_slice(),
         ),
-        ("SessionRefresh", &[("client_id", "demo-public"), ("scope", "")]),
+        ("SessionRefresh", &[("client_id", "demo-public"), ("scope", ""), ("resource", "")]),
     ] {
         for (name, example) in fields {
             document["components"]["schemas"][form]["properties"][name]["example"] = (*example).into();
@@ -193,7 +198,7 @@ impl ApiResponse for SessionAnswer {
             with_body(200, "An access token, and the refresh token in a cookie.", SessionResponse::schema_ref()),
             error(
                 400,
-                "The request was refused: invalid_request, invalid_client, invalid_grant, unauthorized_client, unsupported_grant_type or invalid_scope. The cookie stays as it is.",
+                "The request was refused: invalid_request, invalid_client, invalid_grant, unauthorized_client, unsupported_grant_type, invalid_scope or invalid_target. The cookie stays as it is.",
             ),
             error(403, FORBIDDEN),
             error(413, "The body is larger than 16 KiB: invalid_request."),

@@ -91,13 +91,13 @@ impl GrantStore for RedisStore {
                 });
                 call.arg(presented.requested_scope.as_ref().map_or("", |scope| scope.as_str()));
                 call.arg(TOMBSTONE_MS).arg(self.connection.clock_offset_ms());
-                call.arg(records::cookie_mode(presented.delivery));
+                call.arg(records::cookie_mode(presented.delivery)).arg(join_audience(&presented.requested_audience));
                 call
             })
             .await?;
         let reply = Reply::parse(values)?;
         self.connection.observe_time(reply.now.0);
-        reply.rotation(presented.generation, presented.requested_scope.as_ref())
+        reply.rotation(presented)
     }
 
     async fn revoke_grant(&self, owner: OwnerId, id: GrantId, reason: RevocationReason) -> Result<Changed, StoreError> {

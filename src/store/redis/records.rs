@@ -7,10 +7,11 @@ use redis::Value;
 use crate::{
     clock::Timestamp,
     ids::{ClientId, SessionId, Subject, Username},
+    resource,
     scope::Scope,
     store::{
-        Delivery, GrantRecord, GrantStatus, LiveGrant, LiveSession, Origin, OwnerRecord, OwnerStatus, Refusal,
-        RevocationReason, Rotation, SessionRecord, StoreError,
+        Delivery, GrantRecord, GrantStatus, LiveGrant, LiveSession, Origin, OwnerRecord, OwnerStatus, Presented,
+        Refusal, RevocationReason, Rotation, SessionRecord, StoreError,
     },
 };
 
@@ -206,13 +207,16 @@ impl Reply {
     }
 
     /// The outcome of `rotate.lua`.
-    pub(super) fn rotation(mut self, presented: u32, requested: Option<&Scope>) -> Result<Rotation, StoreError> {
+    pub(super) fn rotation(mut self, presented: &Presented) -> Result<Rotation, StoreError> {
         let refused = |refusal| Ok(Rotation::Refused(refusal));
         match self.code.as_str() {
-            "OK" => Ok(Rotation::Rotated(self.live(requested)?)),
-            "RT" => Ok(Rotation::Repeated(self.live(requested)?)),
-            "FW" => Ok(Rotation::Repaired(self.live(requested)?)),
-            "RP" => Ok(Rotation::Replayed { reason: self.reason()?, presented, current: self.number()? }),
+            "OK" => Ok(Rotation::Rotated(self.live(presented)?)),
+            "RT" => Ok(Rotation::Repeated(self.live(presented)?)),
+            "FW" => Ok(Rotation::Repaired(self.live(presented)?)),
+            "RP" => {
+                let (reason, presented) = (self.reason()?, presented.generation);
+                Ok(Rotation::Replayed { reason, presented, current: self.number()? })
+            }
             "NF" => refused(Refusal::Unknown),
             "WF" => refused(Refusal::WrongFamily),
             "WC" => refused(Refusal::WrongClient {
@@ -222,12 +226,13 @@ impl Reply {
             "RV" => refused(Refusal::Revoked(self.reason()?)),
             "XP" => refused(Refusal::Expired),
             "SC" => refused(Refusal::Scope),
+            "AU" => refused(Refusal::Audience),
             "TL" => Ok(Rotation::TooLate { now: self.now }),
             code => Err(corrupt(&format!("unknown code {code}"))),
         }
     }
 
-    fn live(&mut self, requested: Option<&Scope>) -> Result<LiveGrant, StoreError> {
+    fn live(&mut self, presented: &Presented) -> Result<LiveGrant, StoreError> {
         let (generation, key_id) = (self.number()?, self.number()?);
         let (current_since, expires_at, absolute_expiry) = (self.time()?, self.time()?, self.time()?);
         let granted = Scope::parse(&self.text()?).map_err(|_| corrupt("scope"))?;
@@ -238,8 +243,9 @@ impl Reply {
             current_since,
             expires_at,
             absolute_expiry,
-            scope: requested.cloned().unwrap_or(granted),
-            audience: split_audience(&self.text()?),
+            scope: presented.requested_scope.clone().unwrap_or(granted),
+            audience: resource::narrow(&split_audience(&self.text()?), &presented.requested_audience)
+                .map_err(|_| corrupt("audience"))?,
             subject: Subject(self.text()?),
         })
     }

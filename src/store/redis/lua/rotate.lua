@@ -5,10 +5,10 @@
 -- ARGV 1 family hash  2 presented generation  3 client_id  4 client epoch  5 deadline (ms)
 --      6 access token lifetime (ms)  7 MAC key id of a new generation  8 'rotate' or 'keep'
 --      9 requested scope ('' none)  10 tombstone (ms)  11 clock offset (ms, 0 outside tests)
---      12 '1' from a cookie, '0' from a body
+--      12 '1' from a cookie, '0' from a body  13 requested audience ('' none)
 -- Returns the code, the store's time, and what the code needs:
 --   TL too late | NF unknown | WF wrong family | WC wrong client, owner client | WD wrong delivery | RV revoked, reason
---   XP expired | SC scope | RP replayed, reason, current generation
+--   XP expired | SC scope | AU audience | RP replayed, reason, current generation
 --   OK rotated, RT repeated, FW repaired: generation, key id, current since, expiry, absolute expiry,
 --   granted scope, audience, subject
 -- Atomic because two requests with one token must not both find it unused.
@@ -57,12 +57,14 @@ else
   return {'RP', text(now), reason, text(current)}
 end
 
-if ARGV[9] ~= '' then
-  local granted = ' ' .. g[12] .. ' '
-  for token in string.gmatch(ARGV[9], '%S+') do
-    if not string.find(granted, ' ' .. token .. ' ', 1, true) then return {'SC', text(now)} end
+local function within(requested, granted)
+  for token in string.gmatch(requested, '%S+') do
+    if not string.find(' ' .. granted .. ' ', ' ' .. token .. ' ', 1, true) then return false end
   end
+  return true
 end
+if not within(ARGV[9], g[12]) then return {'SC', text(now)} end
+if not within(ARGV[13], g[13] or '') then return {'AU', text(now)} end
 
 if code == 'RT' then
   redis.call('HINCRBY', KEYS[1], 'nr', 1)

@@ -17,7 +17,10 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments) -> Outcome {
     let config = Config::read(arguments.config.as_deref())?;
-    ready_app(&config).await?;
+    let app = ready_app(&config).await?;
+    for advice in app.store.advice().await? {
+        println!("warning: {advice}");
+    }
     println!("ready to serve {} on {}, store {}", config.issuer_text()?, config.listen, config.store);
     Ok(())
 }

@@ -14,6 +14,9 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
     let config = Config::read(arguments.config.as_deref())?;
     start_log(&config);
     let app = check::ready_app(&config).await?;
+    for advice in app.store.advice().await? {
+        tracing::warn!("{advice}");
+    }
     let listen = |address| async move {
         TcpListener::bind(address).await.map_err(|error| Refused(format!("cannot listen on {address}: {error}")))
     };

@@ -142,7 +142,7 @@ async fn ready(Data(app): Data<&Arc<App>>) -> Response {
         Ok(()) => "ready\n".into_response(),
         Err(error) => {
             tracing::warn!(%error, "not ready");
-            Response::builder().status(StatusCode::SERVICE_UNAVAILABLE).body("the store does not answer\n")
+            Response::builder().status(StatusCode::SERVICE_UNAVAILABLE).body(format!("not ready: {error}\n"))
         }
     }
 }

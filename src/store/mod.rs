@@ -88,15 +88,20 @@ impl<T> Store for T where
 pub trait StoreHealth: Send + Sync + 'static {
     /// Answers when the store can serve requests.
     async fn ping(&self) -> Result<(), StoreError>;
-    /// What an operator should know or must change: empty when the store is fit for production.
+    /// What an operator must change: empty when the store is fit for production.
     async fn warnings(&self) -> Result<Vec<String>, StoreError>;
+    /// What an operator should know or had better change.
+    async fn advice(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
     /// The time that the store decides by, as far as this node knows.
     fn now(&self) -> Timestamp;
     /// When a command sent now must have been carried out, or never.
     fn deadline(&self) -> Timestamp;
 }
 
-/// Opens the store that a URL names: `sqlite:PATH`, `redis://…`, `rediss://…`.
+/// Opens the store that a URL names: `sqlite:PATH`, `redis://…`, `redis+sentinel://…`, `redis+cluster://…`, and the same
+/// with `rediss`.
 ///
 /// # Errors
 /// A text for the operator: a URL of no known form, or why the store does not open.
@@ -105,9 +110,10 @@ pub async fn open(url: &str, clock: Clock) -> Result<Arc<dyn Store>, String> {
         let store = embedded::EmbeddedStore::open(path.as_ref(), clock).map_err(|error| error.to_string())?;
         return Ok(Arc::new(store));
     }
-    if url.starts_with("redis://") || url.starts_with("rediss://") {
+    if redis::RedisStore::is_meant(url) {
         let store = redis::RedisStore::open(url, clock).await.map_err(|error| error.to_string())?;
         return Ok(Arc::new(store));
     }
-    Err(format!("the store {url:?} is neither sqlite:PATH nor redis://HOST:PORT nor rediss://HOST:PORT"))
+    // The URL itself stays untold: it may hold a password.
+    Err("the store must be sqlite:PATH, redis://HOST:PORT, redis+sentinel://HOST:PORT,…/MASTER or redis+cluster://HOST:PORT,… (rediss for TLS)".into())
 }

@@ -709,6 +709,16 @@ async fn concurrent_claims_of_one_name_have_one_winner(store: Arc<dyn Store>, cl
 /// Makes one test of each case for each store.
 macro_rules! contract {
     ($($case:ident,)*) => {
+        /// Runs every case, one after the other, on one store that is emptied before each.
+        pub async fn all_on(url: &str, empty: impl Fn()) {
+            $(
+                empty();
+                println!("{}", stringify!($case));
+                let clock = Clock::system();
+                $case(regrant::store::open(url, clock.clone()).await.unwrap(), clock).await;
+            )*
+        }
+
         mod embedded {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {

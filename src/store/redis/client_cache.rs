@@ -1,8 +1,9 @@
 //! Copies of clients, forgotten the moment one changes anywhere.
 //!
 //! Every write of a client publishes its id in the same script. The message arrives on the connection that
-//! carries our commands, so as long as commands are answered, messages arrive too; when the connection
-//! breaks, everything is forgotten.
+//! carries our commands, so as long as commands are answered, messages arrive too; when a connection
+//! breaks, another master takes over or slots move, everything is forgotten. A cluster tells the message to all its
+//! nodes, and we listen on each that we talk to.
 
 use std::{
     collections::HashMap,
@@ -60,6 +61,13 @@ impl ClientCache {
         }
     }
 
+    /// Forgets all: something may have changed while nobody listened.
+    pub(super) fn forget_all(&self) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        inner.forgotten += 1;
+        inner.clients.clear();
+    }
+
     /// Reads what the connection pushes: a change, or its own end.
     pub(super) fn observe(&self, push: &PushInfo) {
         match (&push.kind, push.data.as_slice()) {
@@ -68,11 +76,7 @@ impl ClientCache {
             {
                 self.forget(&String::from_utf8_lossy(id));
             }
-            (PushKind::Disconnection, _) => {
-                let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-                inner.forgotten += 1;
-                inner.clients.clear();
-            }
+            (PushKind::Disconnection, _) => self.forget_all(),
             _ => {}
         }
     }

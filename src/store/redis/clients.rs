@@ -15,18 +15,23 @@ use crate::{
 };
 
 impl RedisStore {
+    /// Creates (`expected` is empty), replaces or deletes (`json` is empty) a client. All but a creation may end access,
+    /// which no failover may give back.
     async fn write_client(&self, id: &ClientId, expected: &str, version: u64, json: &str) -> Result<bool, StoreError> {
-        let written: i64 = self
-            .connection
-            .run(self.connection.deadline(), |_| {
-                let mut call = self.scripts.write_client.key(keys::client(id));
-                call.arg(id.as_str()).arg(expected).arg(version).arg(json);
-                call
-            })
-            .await?;
-        // Our own copy goes at once, before this call returns.
+        let key = keys::client(id);
+        let prepare = |_| {
+            let mut call = self.scripts.write_client.key(&key);
+            call.arg(id.as_str()).arg(expected).arg(version).arg(json);
+            call
+        };
+        let written: Result<i64, StoreError> = if expected.is_empty() {
+            self.connection.run(&key, self.connection.deadline(), prepare).await
+        } else {
+            self.connection.run_durably(&key, prepare).await
+        };
+        // Our own copy goes at once, before this call returns, also when the replicas don't have the change yet.
         self.clients.forget(id.as_str());
-        Ok(written == 1)
+        Ok(written? == 1)
     }
 }
 

@@ -1,6 +1,7 @@
-//! The connection to Redis: time limits, one careful retry, and the estimate of the store's clock.
+//! Commands on their way: to the server that has their key, within a deadline, again where that is harmless; and writes
+//! that are answered only when the replicas have them.
 //!
-//! Not here: the scripts, see `store/redis/scripts.rs`.
+//! Not here: which server has a key, see `topology.rs`; the scripts, see `scripts.rs`.
 
 use std::{
     sync::{
@@ -11,11 +12,19 @@ use std::{
 };
 
 use redis::{
-    Client, FromRedisValue, IntoConnectionInfo, ProtocolVersion, RedisError, ScriptInvocation,
-    aio::{ConnectionManager, ConnectionManagerConfig},
+    Arg, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ScriptInvocation, ServerErrorKind, Value,
+    aio::{ConnectionLike, MultiplexedConnection},
+    cmd,
 };
+use tokio::time::Instant;
 
-use super::client_cache::ClientCache;
+use super::{
+    client_cache::ClientCache,
+    deployment::Deployment,
+    node::{Asking, Dedicated, Node, Shared},
+    slot,
+    topology::Topology,
+};
 use crate::{
     clock::{Clock, Timestamp},
     store::StoreError,
@@ -24,49 +33,92 @@ use crate::{
 /// How long one command may take, milliseconds. It is also the command's deadline: when we give up on it,
 /// the store will not carry it out any more.
 pub(super) const COMMAND_MS: u64 = 500;
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-const RECONNECT_DELAY: Duration = Duration::from_millis(20);
+/// The same as a duration; it limits a connection's making as well.
+pub(super) const COMMAND: Duration = Duration::from_millis(COMMAND_MS);
+/// Before a server is asked again that could not answer yet.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How often a server is asked again that is loading, demoted or cut off: nothing to wait for long.
+const RETRIES: u32 = 2;
+/// Redirections that one command follows.
+const HOPS: u32 = 8;
+/// How long the replicas may take to confirm a write, milliseconds.
+const REPLICAS_MS: u64 = 250;
 
 /// The channel on which nodes tell each other that a client changed.
 pub(super) const CLIENTS_CHANNEL: &str = "as:clients";
 
-/// One multiplexed connection that heals itself.
+/// The way to a Redis deployment of any shape.
 #[derive(Clone)]
 pub(super) struct Connection {
-    manager: ConnectionManager,
+    topology: Arc<Topology>,
     clock: Clock,
-    /// Store time minus our time, milliseconds.
+    /// Store time minus our time, milliseconds, by the last server that told it. Deadlines go by each server's own.
     store_ahead_ms: Arc<AtomicI64>,
 }
 
+/// Why a command was not answered, and what follows.
+enum Trouble {
+    /// It did not leave: the server can't be reached.
+    Unsent(String),
+    /// It may have been carried out, but will not be any more.
+    Unknown(String),
+    /// It was refused, or nothing more can be done in time.
+    Refused(String),
+}
+
+/// The connection that one command takes.
+enum Line {
+    Shared(Shared),
+    Dedicated(Dedicated),
+}
+
+impl Line {
+    const fn connection(&mut self) -> &mut MultiplexedConnection {
+        match self {
+            Self::Shared(shared) => &mut shared.connection,
+            Self::Dedicated(dedicated) => &mut dedicated.connection,
+        }
+    }
+}
+
+/// What is sent: a script, which learns its deadline, or a command that may be carried out at any time.
+enum Call<'c, 's> {
+    Script(&'c (dyn Fn(Timestamp) -> ScriptInvocation<'s> + Sync)),
+    Command(&'c Cmd),
+}
+
+impl Call<'_, '_> {
+    async fn send(&self, connection: &mut (impl ConnectionLike + Send), deadline: Timestamp) -> RedisResult<Value> {
+        match self {
+            // Sends the script itself when Redis has forgotten it.
+            Self::Script(prepare) => {
+                let invocation = prepare(deadline);
+                invocation.invoke_async(connection).await
+            }
+            Self::Command(command) => command.query_async(connection).await,
+        }
+    }
+}
+
 impl Connection {
-    pub(super) async fn open(url: &str, clock: Clock, cache: Arc<ClientCache>) -> Result<Self, StoreError> {
+    pub(super) async fn open(
+        deployment: Deployment,
+        clock: Clock,
+        cache: Arc<ClientCache>,
+    ) -> Result<Self, StoreError> {
         // The first rediss:// connection would panic without a provider; a second call changes nothing.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-        let info = url.into_connection_info().map_err(|error| unavailable(&error))?;
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(info.set_redis_settings(settings)).map_err(|error| unavailable(&error))?;
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(1)
-            .set_min_delay(RECONNECT_DELAY)
-            .set_response_timeout(Some(Duration::from_millis(COMMAND_MS)))
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_push_sender(move |push: redis::PushInfo| {
-                cache.observe(&push);
-                Ok::<(), redis::aio::SendError>(())
-            })
-            .set_automatic_resubscription();
-        let mut manager =
-            ConnectionManager::new_with_config(client, config).await.map_err(|error| unavailable(&error))?;
-        manager.subscribe(CLIENTS_CHANNEL).await.map_err(|error| unavailable(&error))?;
-        let connection = Self { manager, clock, store_ahead_ms: Arc::default() };
-        let (seconds, micros): (i64, i64) = connection.query(&redis::cmd("TIME")).await?;
-        connection.observe_time(seconds * 1000 + micros / 1000 + connection.clock.offset_ms());
+        let topology = Topology::new(deployment, clock.clone(), cache).map_err(StoreError::Unavailable)?;
+        let connection = Self { topology: Arc::new(topology), clock, store_ahead_ms: Arc::default() };
+        for master in connection.masters().await? {
+            // Connecting tells the time.
+            master.shared().await.map_err(|error| unavailable(&error))?;
+            connection.store_ahead_ms.store(master.now().since(connection.clock.now()), Ordering::Relaxed);
+        }
         Ok(connection)
     }
 
-    /// The store's time as far as we know: never ahead of it by more than the clocks drift between two
-    /// answers.
+    /// The store's time as far as we know.
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now().plus(self.store_ahead_ms.load(Ordering::Relaxed))
     }
@@ -80,61 +132,259 @@ impl Connection {
         self.clock.offset_ms()
     }
 
-    /// Learns the store's time from an answer.
-    pub(super) fn observe_time(&self, store_now_ms: i64) {
-        self.store_ahead_ms.store(Timestamp(store_now_ms).since(self.clock.now()), Ordering::Relaxed);
+    pub(super) fn topology(&self) -> &Topology {
+        &self.topology
     }
 
-    /// Runs a read, or a write that may be sent twice.
-    pub(super) async fn query<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, StoreError> {
-        let mut manager = self.manager.clone();
-        match command.query_async(&mut manager).await {
-            Err(error) if outcome_is_unknown(&error) => command.query_async(&mut manager).await,
-            answered => answered,
-        }
-        .map_err(|error| unavailable(&error))
+    /// Every server that takes writes.
+    pub(super) async fn masters(&self) -> Result<Vec<Arc<Node>>, StoreError> {
+        self.topology.masters().await.map_err(StoreError::Unavailable)
     }
 
-    /// Runs a script that carries a deadline. `prepare` makes the command for the deadline it is given.
+    /// Runs a read, or a write that may be carried out twice and at any time. The first argument is its key.
+    pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+        let key = match command.args_iter().nth(1) {
+            Some(Arg::Simple(key)) => key,
+            _ => b"",
+        };
+        let (value, _) = self.carry_out(key, self.deadline(), &Call::Command(command), false).await?;
+        parsed(value)
+    }
+
+    /// Runs a script that carries a deadline, where `key` lives. `prepare` makes the command for the deadline it is
+    /// given.
     ///
     /// No answer leaves here while a command of unknown outcome could still take effect: a client that
     /// retried, succeeded and went on would otherwise meet its own first command again, and look like a
     /// thief.
     pub(super) async fn run<'a, T: FromRedisValue>(
         &self,
-        first_deadline: Timestamp,
-        prepare: impl Fn(Timestamp) -> ScriptInvocation<'a>,
+        key: &str,
+        deadline: Timestamp,
+        prepare: impl Fn(Timestamp) -> ScriptInvocation<'a> + Sync,
     ) -> Result<T, StoreError> {
-        let mut manager = self.manager.clone();
-        let error = match prepare(first_deadline).invoke_async(&mut manager).await {
-            Ok(answer) => return Ok(answer),
-            Err(error) => error,
-        };
-        if !outcome_is_unknown(&error) {
-            return Err(unavailable(&error));
+        let (value, _) = self.carry_out(key.as_bytes(), deadline, &Call::Script(&prepare), false).await?;
+        parsed(value)
+    }
+
+    /// Runs a script whose effect must never be undone: a revocation, a disabled user, a new password, a signing key.
+    /// The answer comes when all connected replicas have it, at least one where the deployment has any, so no failover
+    /// brings the old state back. When they don't in time, the change stays where it was made, and the same call may be
+    /// repeated.
+    ///
+    /// The script must write something whenever its answer stands for what is stored, also when it was stored before:
+    /// Redis waits for the last write of this connection.
+    pub(super) async fn run_durably<'a, T: FromRedisValue>(
+        &self,
+        key: &str,
+        prepare: impl Fn(Timestamp) -> ScriptInvocation<'a> + Sync,
+    ) -> Result<T, StoreError> {
+        let call = Call::Script(&prepare);
+        let (value, (node, line)) = self.carry_out(key.as_bytes(), self.deadline(), &call, true).await?;
+        if let Line::Dedicated(mut dedicated) = line {
+            confirm(&node, &mut dedicated).await?;
+            node.give_back(dedicated);
         }
-        self.wait_until(first_deadline).await;
-        let second_deadline = self.deadline();
-        match prepare(second_deadline).invoke_async(&mut manager).await {
-            Ok(answer) => Ok(answer),
-            Err(error) => {
-                if outcome_is_unknown(&error) {
-                    self.wait_until(second_deadline).await;
+        parsed(value)
+    }
+
+    /// Tries twice, each time with a deadline of its own and the whole time for it.
+    async fn carry_out(
+        &self,
+        key: &[u8],
+        first_deadline: Timestamp,
+        call: &Call<'_, '_>,
+        durably: bool,
+    ) -> Result<(Value, (Arc<Node>, Line)), StoreError> {
+        let slot = slot::of(key);
+        let whole = i64::try_from(COMMAND_MS).unwrap_or(i64::MAX);
+        let first = first_deadline.since(self.now()).min(whole);
+        let failure = match self.attempt(slot, first, call, durably).await {
+            Ok(answer) => return Ok(answer),
+            Err(Trouble::Refused(text)) => return Err(StoreError::Unavailable(text)),
+            Err(Trouble::Unknown(text)) => text,
+            Err(Trouble::Unsent(text)) => {
+                tokio::time::sleep(PAUSE).await;
+                text
+            }
+        };
+        tracing::debug!(failure, "trying again");
+        self.attempt(slot, whole, call, durably).await.map_err(|trouble| match trouble {
+            Trouble::Unsent(text) | Trouble::Unknown(text) | Trouble::Refused(text) => StoreError::Unavailable(text),
+        })
+    }
+
+    /// Sends a command until it was answered, refused, or its time is up: `time_ms` from now, or before now.
+    async fn attempt(
+        &self,
+        slot: u16,
+        time_ms: i64,
+        call: &Call<'_, '_>,
+        durably: bool,
+    ) -> Result<(Value, (Arc<Node>, Line)), Trouble> {
+        let began = Instant::now();
+        let end = began + Duration::from_millis(u64::try_from(time_ms).unwrap_or(0));
+        let (mut hops, mut retries) = (0, 0);
+        let mut redirected: Option<(Arc<Node>, bool)> = None;
+        loop {
+            let (node, asking) = match redirected.take() {
+                Some(there) => there,
+                None => (self.topology.locate(slot).await.map_err(Trouble::Unsent)?, false),
+            };
+            let mut line = match self.line(&node, durably).await {
+                Ok(line) => line,
+                Err(text) => {
+                    // Perhaps another server has taken its place.
+                    self.look_within(PAUSE * 5).await;
+                    return Err(Trouble::Unsent(text));
                 }
-                Err(unavailable(&error))
+            };
+            // By the clock of that server, which need not be that of the others.
+            let spent = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
+            let deadline = node.now().plus(time_ms.saturating_sub(spent));
+            let connection = line.connection();
+            let answer = if asking {
+                call.send(&mut Asking(connection), deadline).await
+            } else {
+                call.send(connection, deadline).await
+            };
+            let error = match answer {
+                Ok(value) => {
+                    self.correct_time(&node, &value);
+                    return Ok((value, (node, line)));
+                }
+                Err(error) => error,
+            };
+            let text = format!("{}: {error}", node.address);
+            let ErrorKind::Server(kind) = error.kind() else {
+                if error.kind() == ErrorKind::Extension {
+                    // OOM, MISCONF, NOREPLICAS, BUSY and the like: the operator's matter.
+                    return Err(Trouble::Refused(text));
+                }
+                if let Line::Shared(shared) = &line {
+                    node.suspect(shared);
+                }
+                // While its time runs, it may still be carried out.
+                self.look_soon();
+                tokio::time::sleep_until(end).await;
+                return Err(Trouble::Unknown(text));
+            };
+            match kind {
+                ServerErrorKind::Moved | ServerErrorKind::Ask if hops < HOPS => {
+                    hops += 1;
+                    redirected = self.redirection(&error, &node, kind);
+                    if redirected.is_none() {
+                        return Err(Trouble::Refused(text));
+                    }
+                }
+                // Half of the keys are here, half there: a matter of milliseconds.
+                ServerErrorKind::TryAgain | ServerErrorKind::Moved | ServerErrorKind::Ask => {
+                    tokio::time::sleep(PAUSE).await;
+                    hops = 0;
+                }
+                ServerErrorKind::ReadOnly
+                | ServerErrorKind::ClusterDown
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::BusyLoading
+                    if retries < RETRIES =>
+                {
+                    retries += 1;
+                    if kind == ServerErrorKind::ReadOnly {
+                        node.abandon();
+                    }
+                    tokio::join!(tokio::time::sleep(PAUSE), self.look_within(PAUSE * 5));
+                }
+                _ => return Err(Trouble::Refused(text)),
+            }
+            if Instant::now() >= end {
+                return Err(Trouble::Refused(text));
             }
         }
     }
 
-    async fn wait_until(&self, deadline: Timestamp) {
-        let left = u64::try_from(deadline.since(self.now())).unwrap_or(0).min(COMMAND_MS);
-        tokio::time::sleep(Duration::from_millis(left)).await;
+    async fn line(&self, node: &Node, durably: bool) -> Result<Line, String> {
+        if durably {
+            node.dedicated(self.topology.replicas_at_least()).await.map(Line::Dedicated)
+        } else {
+            node.shared().await.map(Line::Shared).map_err(|error| format!("{}: {error}", node.address))
+        }
+    }
+
+    /// Where a slot has moved to for good, or for this one command.
+    fn redirection(&self, error: &RedisError, by: &Node, kind: ServerErrorKind) -> Option<(Arc<Node>, bool)> {
+        let (address, _) = error.redirect_node()?;
+        let node = self.topology.named(address, by)?;
+        if kind == ServerErrorKind::Moved {
+            self.look_soon();
+        }
+        Some((node, kind == ServerErrorKind::Ask))
+    }
+
+    /// Asks who serves what, beside the command that gave rise to it.
+    fn look_soon(&self) -> tokio::task::JoinHandle<()> {
+        let topology = Arc::clone(&self.topology);
+        tokio::spawn(async move {
+            if let Err(failure) = topology.look().await {
+                tracing::debug!(failure, "the Redis servers could not be asked who serves what");
+            }
+        })
+    }
+
+    /// The same, and waits for the answer, but not for long.
+    async fn look_within(&self, time: Duration) {
+        drop(tokio::time::timeout(time, self.look_soon()).await);
+    }
+
+    /// Asks who serves what, and every master for its time.
+    pub(super) async fn refresh(&self) {
+        if let Err(failure) = self.topology.look().await {
+            tracing::warn!(failure, "the Redis servers could not be asked who serves what");
+        }
+        for master in self.topology.masters().await.unwrap_or_default() {
+            if let Ok(ahead) = master.ask_time().await {
+                self.store_ahead_ms.store(ahead, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// A script that came after its deadline answers its server's time: our estimate was wrong.
+    fn correct_time(&self, node: &Node, value: &Value) {
+        let Value::Array(values) = value else { return };
+        let [Value::BulkString(code), Value::BulkString(time), ..] = values.as_slice() else { return };
+        if code != b"TL" {
+            return;
+        }
+        if let Ok(now) = std::str::from_utf8(time).unwrap_or_default().parse() {
+            self.store_ahead_ms.store(node.learn(now), Ordering::Relaxed);
+        }
     }
 }
 
-/// Whether the command may have reached the store although no answer came back.
-fn outcome_is_unknown(error: &RedisError) -> bool {
-    (error.is_timeout() || error.is_connection_dropped()) && !error.is_connection_refusal()
+/// Waits until the replicas have what this connection wrote.
+async fn confirm(node: &Node, dedicated: &mut Dedicated) -> Result<(), StoreError> {
+    let needed = dedicated.replicas;
+    if needed == 0 {
+        return Ok(());
+    }
+    let wait = cmd("WAIT").arg(needed).arg(REPLICAS_MS).to_owned();
+    let confirmed: u64 = wait.query_async(&mut dedicated.connection).await.map_err(|error| unavailable(&error))?;
+    if confirmed < needed {
+        tracing::warn!(
+            server = node.address,
+            confirmed,
+            needed,
+            "a change is not on all replicas, so it was not confirmed"
+        );
+        return Err(StoreError::Unavailable(format!(
+            "{}: the change was made, but only {confirmed} of {needed} replicas have it; repeat it",
+            node.address
+        )));
+    }
+    Ok(())
+}
+
+fn parsed<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {
+    T::from_redis_value(value).map_err(|error| StoreError::Corrupt(format!("redis: {error}")))
 }
 
 /// Everything that Redis refuses is a matter of time or of the operator, never of the client's token.

@@ -17,7 +17,7 @@ use crate::{
 impl ConsentStore for RedisStore {
     async fn remember_consent(&self, consent: &NewConsent) -> Result<Changed, StoreError> {
         self.connection
-            .run(self.connection.deadline(), |_| {
+            .run(&keys::consents_of(consent.owner), self.connection.deadline(), |_| {
                 let mut call = self.scripts.remember_consent.key(keys::consents_of(consent.owner));
                 call.key(keys::owner(consent.owner)).arg(self.connection.clock_offset_ms());
                 call.arg(consent.owner_epoch).arg(consent.client_id.as_str()).arg(consent.client_epoch);

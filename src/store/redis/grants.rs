@@ -45,7 +45,7 @@ impl GrantStore for RedisStore {
     async fn create_grant(&self, grant: &NewGrant) -> Result<GrantCreation, StoreError> {
         let values: Vec<Value> = self
             .connection
-            .run(grant.deadline, |deadline| {
+            .run(&keys::grant(grant.owner, grant.id), grant.deadline, |deadline| {
                 let mut call = self.scripts.create_grant.key(keys::grant(grant.owner, grant.id));
                 call.key(keys::owner(grant.owner)).key(keys::grants_of(grant.owner));
                 call.arg(deadline.0).arg(self.connection.clock_offset_ms());
@@ -68,10 +68,7 @@ impl GrantStore for RedisStore {
                 Ok(GrantCreation::Stored { now, overflow })
             }
             "OW" => Ok(GrantCreation::OwnerChanged),
-            "TL" => {
-                self.connection.observe_time(now.0);
-                Ok(GrantCreation::TooLate { now })
-            }
+            "TL" => Ok(GrantCreation::TooLate { now }),
             code => Err(StoreError::Corrupt(format!("redis: unknown code {code}"))),
         }
     }
@@ -79,7 +76,7 @@ impl GrantStore for RedisStore {
     async fn rotate(&self, presented: &Presented) -> Result<Rotation, StoreError> {
         let values: Vec<Value> = self
             .connection
-            .run(presented.deadline, |deadline| {
+            .run(&keys::grant(presented.owner, presented.grant), presented.deadline, |deadline| {
                 let mut call = self.scripts.rotate.key(keys::grant(presented.owner, presented.grant));
                 call.key(keys::owner(presented.owner));
                 call.arg(presented.family_hash.as_slice()).arg(presented.generation);
@@ -95,21 +92,28 @@ impl GrantStore for RedisStore {
                 call
             })
             .await?;
-        let reply = Reply::parse(values)?;
-        self.connection.observe_time(reply.now.0);
-        reply.rotation(presented)
+        let rotation = Reply::parse(values)?.rotation(presented)?;
+        if matches!(rotation, Rotation::Replayed { .. }) {
+            // The grant is revoked; the client hears of it when no failover can bring it back.
+            let key = keys::grant(presented.owner, presented.grant);
+            self.connection.run_durably::<i64>(&key, |_| self.scripts.confirm_revoked.key(&key)).await?;
+        }
+        Ok(rotation)
     }
 
     async fn revoke_grant(&self, owner: OwnerId, id: GrantId, reason: RevocationReason) -> Result<Changed, StoreError> {
-        self.connection
-            .run(self.connection.deadline(), |_| {
-                let mut call = self.scripts.revoke_grant.key(keys::grant(owner, id));
-                call.key(keys::grants_of(owner)).arg(id.to_string()).arg(reason.as_str());
-                call.arg(TOMBSTONE_MS).arg(self.connection.clock_offset_ms());
-                call
-            })
-            .await
-            .map(changed)
+        let key = keys::grant(owner, id);
+        let prepare = |_| {
+            let mut call = self.scripts.revoke_grant.key(&key);
+            call.key(keys::grants_of(owner)).arg(id.to_string()).arg(reason.as_str());
+            call.arg(TOMBSTONE_MS).arg(self.connection.clock_offset_ms());
+            call
+        };
+        // The oldest grants beyond the cap: nothing is lost when one of them comes back, and a login does not wait.
+        if reason == RevocationReason::Overflow {
+            return self.connection.run(&key, self.connection.deadline(), prepare).await.map(changed);
+        }
+        self.connection.run_durably(&key, prepare).await.map(changed)
     }
 
     async fn grant(&self, owner: OwnerId, id: GrantId) -> Result<Option<GrantRecord>, StoreError> {

@@ -1,20 +1,19 @@
 //! Resource owners in Redis: a hash each.
 
-use async_trait::async_trait;
-use redis::cmd;
-
-use super::{RedisStore, changed, created, keys, records};
+use super::{RedisStore, changed, created, keys, records, records::Reply};
 use crate::{
+    clock::Timestamp,
     ids::OwnerId,
     store::{Changed, Created, OwnerChange, OwnerRecord, OwnerStore, StoreError},
 };
+use async_trait::async_trait;
 
 #[async_trait]
 impl OwnerStore for RedisStore {
     async fn create_owner(&self, owner: &OwnerRecord) -> Result<Created, StoreError> {
         let stored: i64 = self
             .connection
-            .run(self.connection.deadline(), |_| {
+            .run(&keys::owner(owner.id()), self.connection.deadline(), |_| {
                 let mut call = self.scripts.create_owner.key(keys::owner(owner.id()));
                 call.arg(records::owner_fields(owner));
                 call
@@ -35,23 +34,35 @@ impl OwnerStore for RedisStore {
             OwnerChange::Enable => ("enable", &[], &[]),
             OwnerChange::LogOut => ("logout", &[], &[]),
         };
-        self.connection
-            .run(self.connection.deadline(), |_| {
-                let mut call = self.scripts.change_owner.key(keys::owner(id));
-                call.arg(word).arg(sealed).arg(expected);
-                call
-            })
-            .await
-            .map(changed)
+        let key = keys::owner(id);
+        let prepare = |deadline: Timestamp| {
+            let mut call = self.scripts.change_owner.key(&key);
+            call.arg(word).arg(sealed).arg(expected).arg(deadline.0).arg(self.connection.clock_offset_ms());
+            call
+        };
+        // A login does not wait for the replicas.
+        let values = if matches!(change, OwnerChange::Rehash { .. }) {
+            self.connection.run(&key, self.connection.deadline(), prepare).await?
+        } else {
+            self.connection.run_durably(&key, prepare).await?
+        };
+        match Reply::parse(values)?.code.as_str() {
+            "OK" => Ok(Changed::Stored),
+            "NF" => Ok(Changed::NotFound),
+            _ => Err(StoreError::Unavailable("the change came too late, and was not made".into())),
+        }
     }
 
     async fn delete_owner(&self, id: OwnerId) -> Result<Changed, StoreError> {
         // One command, so that a new owner of the same name never meets the old one's consents and sessions. Grants stay
         // and are dead: their epoch is nobody's.
-        let mut delete = cmd("DEL");
-        delete.arg(keys::owner(id)).arg(keys::consents_of(id)).arg(keys::sessions_of(id));
-        let deleted: i64 = self.connection.query(&delete).await?;
-        Ok(changed(deleted.min(1)))
+        let key = keys::owner(id);
+        let prepare = |_| {
+            let mut call = self.scripts.delete_owner.key(&key);
+            call.key(keys::consents_of(id)).key(keys::sessions_of(id));
+            call
+        };
+        self.connection.run_durably(&key, prepare).await.map(changed)
     }
 
     async fn owners(&self) -> Result<Vec<OwnerRecord>, StoreError> {

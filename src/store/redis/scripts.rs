@@ -6,13 +6,16 @@ pub(super) struct Scripts {
     pub(super) rotate: Script,
     pub(super) create_grant: Script,
     pub(super) revoke_grant: Script,
+    pub(super) confirm_revoked: Script,
     pub(super) create_owner: Script,
     pub(super) change_owner: Script,
+    pub(super) delete_owner: Script,
     pub(super) write_client: Script,
     pub(super) begin_session: Script,
     pub(super) use_session: Script,
     pub(super) end_sessions: Script,
     pub(super) remember_consent: Script,
+    pub(super) add_signing_key: Script,
 }
 
 impl Scripts {
@@ -21,8 +24,11 @@ impl Scripts {
             rotate: Script::new(include_str!("lua/rotate.lua")),
             create_grant: Script::new(include_str!("lua/create_grant.lua")),
             revoke_grant: Script::new(include_str!("lua/revoke_grant.lua")),
+            confirm_revoked: Script::new(include_str!("lua/confirm_revoked.lua")),
             create_owner: Script::new(include_str!("lua/create_owner.lua")),
             change_owner: Script::new(include_str!("lua/change_owner.lua")),
+            delete_owner: Script::new(include_str!("lua/delete_owner.lua")),
+            add_signing_key: Script::new(include_str!("lua/add_signing_key.lua")),
             write_client: Script::new(include_str!("lua/write_client.lua")),
             begin_session: Script::new(include_str!("lua/begin_session.lua")),
             use_session: Script::new(include_str!("lua/use_session.lua")),

@@ -20,7 +20,7 @@ impl SessionStore for RedisStore {
     async fn begin_session(&self, session: &NewSession) -> Result<SessionBeginning, StoreError> {
         let values: Vec<Value> = self
             .connection
-            .run(session.deadline, |deadline| {
+            .run(&keys::session(session.owner, session.id), session.deadline, |deadline| {
                 let mut call = self.scripts.begin_session.key(keys::session(session.owner, session.id));
                 call.key(keys::owner(session.owner)).key(keys::sessions_of(session.owner));
                 call.arg(deadline.0).arg(self.connection.clock_offset_ms());
@@ -32,7 +32,6 @@ impl SessionStore for RedisStore {
             })
             .await?;
         let reply = Reply::parse(values)?;
-        self.connection.observe_time(reply.now.0);
         match reply.code.as_str() {
             "OK" => Ok(SessionBeginning::Stored),
             "OW" => Ok(SessionBeginning::OwnerChanged),
@@ -49,7 +48,7 @@ impl SessionStore for RedisStore {
     ) -> Result<Option<LiveSession>, StoreError> {
         let values: Vec<Value> = self
             .connection
-            .run(self.connection.deadline(), |_| {
+            .run(&keys::session(owner, id), self.connection.deadline(), |_| {
                 let mut call = self.scripts.use_session.key(keys::session(owner, id));
                 call.key(keys::owner(owner)).arg(secret_hash.as_slice());
                 call.arg(self.connection.clock_offset_ms()).arg(SESSION_TOUCH_MS);
@@ -91,7 +90,7 @@ impl SessionStore for RedisStore {
 impl RedisStore {
     async fn end_sessions(&self, owner: OwnerId, which: &str, id: SessionId) -> Result<i64, StoreError> {
         self.connection
-            .run(self.connection.deadline(), |_| {
+            .run_durably(&keys::sessions_of(owner), |_| {
                 let mut call = self.scripts.end_sessions.key(keys::sessions_of(owner));
                 call.arg(which).arg(id.to_string()).arg(keys::session_prefix(owner));
                 call

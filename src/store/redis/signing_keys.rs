@@ -9,9 +9,16 @@ use crate::store::{Created, SealedKey, SigningKeyStore, StoreError};
 #[async_trait]
 impl SigningKeyStore for RedisStore {
     async fn add_signing_key(&self, key: &SealedKey) -> Result<Created, StoreError> {
-        let mut add = cmd("HSETNX");
-        add.arg(keys::SIGNING_KEYS).arg(key.slot).arg(to_json(key)?);
-        self.connection.query(&add).await.map(created)
+        let json = to_json(key)?;
+        let added: i64 = self
+            .connection
+            .run_durably(keys::SIGNING_KEYS, |_| {
+                let mut call = self.scripts.add_signing_key.key(keys::SIGNING_KEYS);
+                call.arg(key.slot).arg(&json);
+                call
+            })
+            .await?;
+        Ok(created(added == 1))
     }
 
     async fn signing_keys(&self) -> Result<Vec<SealedKey>, StoreError> {

@@ -17,4 +17,7 @@ else
     if id ~= ARGV[2] then finish(id) end
   end
 end
+-- A write in any case: whoever repeats this then waits until the replicas have the first one.
+redis.call('ZADD', KEYS[1], 0, '')
+redis.call('ZREM', KEYS[1], '')
 return ended

@@ -4,6 +4,7 @@
 -- KEYS 1 the grant  2 the owner's index of grants
 -- ARGV 1 grant id  2 reason  3 tombstone (ms)  4 clock offset (ms)
 -- Returns 1, or 0 when there is no such grant.
+-- It writes also when the grant was revoked before: whoever repeats a revocation then waits until the replicas have it.
 -- Atomic because a revocation must not be overwritten by a rotation that read the grant before it.
 redis.call('ZREM', KEYS[2], ARGV[1])
 local g = redis.call('HMGET', KEYS[1], 'st', 'atx')
@@ -15,5 +16,7 @@ if g[1] ~= 'R' then
   if tonumber(g[2]) > forget then forget = tonumber(g[2]) end
   redis.call('HSET', KEYS[1], 'st', 'R', 'rr', ARGV[2], 'rt', string.format('%.0f', now))
   redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', forget - tonumber(ARGV[4])))
+else
+  redis.call('HSET', KEYS[1], 'st', 'R')
 end
 return 1

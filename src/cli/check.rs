@@ -19,7 +19,7 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
     let config = Config::read(arguments.config.as_deref())?;
     let app = ready_app(&config).await?;
     for advice in app.store.advice().await? {
-        println!("warning: {advice}");
+        eprintln!("warning: {advice}");
     }
     println!("ready to serve {} on {}, store {}", config.issuer_text()?, config.listen, config.store);
     Ok(())

@@ -621,7 +621,8 @@ fn serve_refuses_a_redis_that_evicts() {
     policy("noeviction");
     let mut check = regrant(folder.path(), &["check"]);
     check.envs(fit(folder.path())).env("REGRANT_STORE", redis.url());
-    run(check, "").assert(0);
+    let warned = run(check, "").assert(0).stderr;
+    assert!(warned.contains("warning: ") && warned.contains("CONFIG SET appendonly yes"), "{warned}");
 }
 
 #[test]

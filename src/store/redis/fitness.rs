@@ -113,8 +113,8 @@ impl Findings {
         let (used, most) = (number("used_memory"), number("maxmemory"));
         if most == 0 {
             self.advice.push(format!(
-                "Redis at {address} has no limit on its memory, so the system may kill it. {}",
-                set("maxmemory 1gb (two thirds of what it may have)")
+                "Redis at {address} has no limit on its memory, so the system may kill it; give it two thirds of what it may have. {}",
+                set("maxmemory 1gb")
             ));
         } else if used.saturating_mul(100) > most.saturating_mul(MEMORY_PERCENT) {
             self.advice.push(format!(

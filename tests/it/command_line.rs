@@ -159,12 +159,13 @@ async fn dev_prints_commands_that_work() {
     let dev = Dev::start(folder.path());
     let commands: Vec<&str> =
         dev.welcome.split("\n\n").map(str::trim).filter(|paragraph| paragraph.starts_with("curl ")).collect();
-    assert_eq!(commands.len(), 2, "{}", dev.welcome);
+    assert_eq!(commands.len(), 3, "{}", dev.welcome);
     let login = curl(commands[0]).await;
     login.assert_tokens();
     let refreshed = curl(&commands[1].replace("PASTE_IT_HERE", &login.refresh_token())).await;
     refreshed.assert_tokens();
     assert_ne!(refreshed.refresh_token(), login.refresh_token());
+    curl(commands[2]).await.assert_tokens();
     for page in ["/docs", "/demo", "/.well-known/oauth-authorization-server", "/openapi.yaml"] {
         let url = format!("{}{page}", dev.url);
         assert!(dev.welcome.contains(&url), "{url}");

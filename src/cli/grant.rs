@@ -10,7 +10,7 @@ use crate::{
     clock::Timestamp,
     ids::GrantId,
     secret::SecretText,
-    store::{Changed, GrantRecord, GrantStatus, OwnerRecord, OwnerStatus, RevocationReason, Store},
+    store::{Changed, GrantRecord, GrantStatus, Origin, OwnerRecord, OwnerStatus, RevocationReason, Store},
     token::refresh_token::{RefreshToken, RefreshTokenKeys},
 };
 
@@ -85,7 +85,7 @@ async fn list(arguments: OfUser) -> Outcome {
 async fn revoke(one: One) -> Outcome {
     let store = one.common.settings.open_store().await?;
     let (owner, id, _) = find(store.as_ref(), &one).await?;
-    match store.revoke_grant(owner.id(), id, RevocationReason::Operator).await? {
+    match store.revoke_grant(owner.id(), id, RevocationReason::Operator, &Origin::default()).await? {
         Changed::NotFound => Err(no_such_grant(&one.grant_id)),
         Changed::Stored => {
             let record = store.grant(owner.id(), id).await?.ok_or_else(|| no_such_grant(&one.grant_id))?;
@@ -132,7 +132,7 @@ async fn explain(common: Common) -> Outcome {
 /// The words for what `store/decide.rs` would answer now, without presenting the token.
 fn reason(token: &RefreshToken, record: &GrantRecord, owner: &OwnerRecord, now: Timestamp) -> String {
     let ago = |at: Timestamp| format!("{} s ago", now.since(at).max(0) / 1000);
-    if let GrantStatus::Revoked { reason, at } = record.status {
+    if let GrantStatus::Revoked { reason, at, .. } = record.status {
         return format!("its grant was revoked {}: {}", ago(at), explain_revocation(reason));
     }
     if owner.status == OwnerStatus::Disabled {
@@ -193,7 +193,7 @@ async fn find(store: &dyn Store, one: &One) -> Result<(OwnerRecord, GrantId, Gra
 fn describe(id: GrantId, owner: &OwnerRecord, record: &GrantRecord, now: Timestamp) -> Value {
     let dead = owner.status == OwnerStatus::Disabled || owner.epoch != record.owner_epoch;
     let (state, revoked) = match record.status {
-        GrantStatus::Revoked { reason, at } => ("revoked", Some((reason, at))),
+        GrantStatus::Revoked { reason, at, .. } => ("revoked", Some((reason, at))),
         GrantStatus::Active if dead => ("dead", None),
         GrantStatus::Active if now >= record.expires_at() => ("expired", None),
         GrantStatus::Active => ("active", None),

@@ -8,10 +8,10 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use poem::{
     Addr, Endpoint, FromRequest, IntoResponse, Request, RequestBody, Response,
-    http::{HeaderMap, HeaderName, HeaderValue},
+    http::{HeaderMap, HeaderName, HeaderValue, header::USER_AGENT},
 };
 
-use crate::{clock::random_bytes, ids::ClientId};
+use crate::{clock::random_bytes, ids::ClientId, store::Origin};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -43,6 +43,13 @@ impl ClientSlot {
     /// Who the client is, if that is known.
     pub fn get(&self) -> Option<&ClientId> {
         self.0.get()
+    }
+}
+
+impl RequestContext {
+    /// Where the request came from, as a grant remembers it.
+    pub fn origin(&self) -> Origin {
+        Origin::new(self.address, self.headers.get(USER_AGENT).map_or(b"", HeaderValue::as_bytes))
     }
 }
 

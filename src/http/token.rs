@@ -132,7 +132,7 @@ async fn answer(context: &RequestContext, body: TokenBody, app: &App) -> Result<
     let client = authentication::authenticate(credentials, app.store.as_ref(), app.store.now()).await?;
     context.client.set(client.id.clone());
     let grant = grant::validate(request?, client, app).await?;
-    app.issuer.issue(grant, Delivery::Body, app.store.as_ref()).await
+    app.issuer.issue(grant, Delivery::Body, &context.origin(), app.store.as_ref()).await
 }
 
 fn render(issued: IssuedTokens) -> Response {

@@ -10,8 +10,8 @@ use crate::{
     resource,
     scope::Scope,
     store::{
-        GrantRecord, GrantStatus, LiveGrant, OwnerRecord, OwnerStatus, Presented, Refusal, RevocationReason, Rotation,
-        RotationPolicy,
+        GrantRecord, GrantStatus, LiveGrant, Origin, OwnerRecord, OwnerStatus, Presented, Refusal, RevocationReason,
+        Rotation, RotationPolicy,
     },
 };
 
@@ -40,6 +40,8 @@ pub enum Delta {
         used_in_place: bool,
         /// When the refresh token, and with it the record, expires.
         expires_at: Timestamp,
+        /// Where it was used from.
+        from: Origin,
     },
     /// The grant is revoked; the record stays until `forget_at` to say why.
     Revoke {
@@ -49,6 +51,8 @@ pub enum Delta {
         at: Timestamp,
         /// When the record may go.
         forget_at: Timestamp,
+        /// Where the request came from that revoked it.
+        from: Origin,
     },
 }
 
@@ -194,6 +198,7 @@ fn accept(
             access_expires_at,
             used_in_place: step == Step::UseInPlace,
             expires_at,
+            from: presented.from.clone(),
         },
     }
 }
@@ -205,7 +210,8 @@ fn revoke(record: &GrantRecord, presented: &Presented, reason: RevocationReason,
         }
         _ => Rotation::Refused(Refusal::Revoked(reason)),
     };
-    Decision { rotation, delta: Delta::Revoke { reason, at, forget_at: record.forget_at(at) } }
+    let from = presented.from.clone();
+    Decision { rotation, delta: Delta::Revoke { reason, at, forget_at: record.forget_at(at), from } }
 }
 
 const fn unchanged(rotation: Rotation) -> Decision {

@@ -4,7 +4,7 @@
 
 use async_trait::async_trait;
 
-use super::{Changed, Delivery, GrantRecord, Presented, RevocationReason, Rotation, StoreError};
+use super::{Changed, Delivery, GrantRecord, Origin, Presented, RevocationReason, Rotation, StoreError};
 use crate::{
     clock::Timestamp,
     ids::{ClientId, GrantId, OwnerId},
@@ -62,6 +62,8 @@ pub struct NewGrant {
     pub grace_ms: i64,
     /// Life of the first access token, milliseconds.
     pub access_token_lifetime_ms: i64,
+    /// Where it was asked for.
+    pub from: Origin,
     /// No effect after this time.
     pub deadline: Timestamp,
 }
@@ -78,8 +80,14 @@ pub trait GrantStore: Send + Sync + 'static {
     async fn create_grant(&self, grant: &NewGrant) -> Result<GrantCreation, StoreError>;
     /// Presents a refresh token: the rotation of `decide.rs`.
     async fn rotate(&self, presented: &Presented) -> Result<Rotation, StoreError>;
-    /// Revokes a grant, whatever its state. Revoking twice keeps the first reason.
-    async fn revoke_grant(&self, owner: OwnerId, id: GrantId, reason: RevocationReason) -> Result<Changed, StoreError>;
+    /// Revokes a grant, whatever its state. Revoking twice keeps the first reason and origin.
+    async fn revoke_grant(
+        &self,
+        owner: OwnerId,
+        id: GrantId,
+        reason: RevocationReason,
+        from: &Origin,
+    ) -> Result<Changed, StoreError>;
     /// Reads one grant, revoked ones included.
     async fn grant(&self, owner: OwnerId, id: GrantId) -> Result<Option<GrantRecord>, StoreError>;
     /// Lists the ids of an owner's grants; some may have expired already.

@@ -26,3 +26,15 @@ impl Origin {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_is_printable_ascii_and_short() {
+        let origin = Origin::new(None, "Böse\r\n\u{1b}[31m agent".repeat(9).as_bytes());
+        assert_eq!(origin.agent.len(), 64);
+        assert!(origin.agent.starts_with("B??se???[31m agentB"), "{origin:?}");
+    }
+}

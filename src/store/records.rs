@@ -6,6 +6,7 @@ use crate::{
     clock::Timestamp,
     ids::{ClientId, GrantId, OwnerId, Subject, Username},
     scope::Scope,
+    store::Origin,
 };
 
 /// How long a revoked grant is remembered at least, milliseconds: long enough that a late replay and an
@@ -51,6 +52,8 @@ pub struct GrantRecord {
     pub used_in_place: bool,
     /// How often a current generation was given out again.
     pub repeats: u32,
+    /// Where its current generation was made from: the last accepted use, or the creation.
+    pub last_used_from: Origin,
 }
 
 impl GrantRecord {
@@ -72,7 +75,7 @@ impl GrantRecord {
 }
 
 /// Whether a grant is alive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GrantStatus {
     /// Its refresh token works.
     Active,
@@ -82,6 +85,8 @@ pub enum GrantStatus {
         reason: RevocationReason,
         /// When.
         at: Timestamp,
+        /// Where the request came from that revoked it: for a replay, whoever presented the old token.
+        from: Origin,
     },
 }
 
@@ -176,6 +181,8 @@ pub struct Presented {
     pub new_key_id: u8,
     /// Life of the access token that will be issued, milliseconds.
     pub access_token_lifetime_ms: i64,
+    /// Where it came from.
+    pub from: Origin,
     /// No effect after this time.
     pub deadline: Timestamp,
 }

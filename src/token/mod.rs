@@ -24,7 +24,9 @@ use crate::{
     ids::{ClientId, GrantId, Subject},
     scope::Scope,
     secret::{SecretText, ServerSecret},
-    store::{Delivery, GrantCreation, LiveGrant, NewGrant, Presented, Refusal, RevocationReason, Rotation, Store},
+    store::{
+        Delivery, GrantCreation, LiveGrant, NewGrant, Origin, Presented, Refusal, RevocationReason, Rotation, Store,
+    },
 };
 
 /// What a token response says.
@@ -98,7 +100,7 @@ impl Issuer {
     }
 
     /// Writes to the store what the grant leads to, and makes the tokens. `delivery` is how the refresh token came, and
-    /// how it will go.
+    /// how it will go; `from` where the request came from.
     ///
     /// # Errors
     /// `invalid_grant` and `invalid_scope` as the store decides, `temporarily_unavailable` when it can't.
@@ -106,6 +108,7 @@ impl Issuer {
         &self,
         grant: ValidGrant,
         delivery: Delivery,
+        from: &Origin,
         store: &dyn Store,
     ) -> Result<IssuedTokens, TokenError> {
         match grant {
@@ -128,6 +131,7 @@ impl Issuer {
                     absolute_ms: if refreshable { self.absolute_ms } else { self.access_token_lifetime_ms },
                     grace_ms: client.grace_seconds.map_or(self.grace_ms, |seconds| i64::from(seconds) * 1000),
                     access_token_lifetime_ms: self.access_token_lifetime_ms,
+                    from: from.clone(),
                     deadline: store.deadline(),
                 };
                 let live = create(&mut new, owner.subject().clone(), store).await?;
@@ -149,6 +153,7 @@ impl Issuer {
                     rotation: client.rotation,
                     new_key_id: self.refresh.current_id(),
                     access_token_lifetime_ms: self.access_token_lifetime_ms,
+                    from: from.clone(),
                     deadline: store.deadline(),
                 };
                 let (mut live, outcome) = rotate(&mut presented, store).await?;
@@ -239,7 +244,7 @@ async fn create(new: &mut NewGrant, subject: Subject, store: &dyn Store) -> Resu
         match store.create_grant(new).await? {
             GrantCreation::Stored { now, overflow } => {
                 for oldest in overflow {
-                    store.revoke_grant(new.owner, oldest, RevocationReason::Overflow).await?;
+                    store.revoke_grant(new.owner, oldest, RevocationReason::Overflow, &new.from).await?;
                 }
                 return Ok(live_from_creation(new, subject, now));
             }

@@ -408,7 +408,7 @@ async fn a_token_cannot_be_moved_between_cookie_and_body(on: On) {
     let form = [("grant_type", "refresh_token"), ("client_id", "spa"), ("refresh_token", cookie.as_str())];
     server.post(&form).await.assert_error(400, "invalid_grant");
     let before = server.grant_of("anna").await;
-    assert_eq!((before.status, before.generation), (GrantStatus::Active, 1));
+    assert_eq!((&before.status, before.generation), (&GrantStatus::Active, 1));
     // In both places at once, or in the form alone.
     for request in [
         with_cookie(ours(&server, Method::POST, "/session/refresh"), &cookie).form(&form[1..]),

@@ -13,8 +13,8 @@ use regrant::{
     ids::{ClientId, GrantId, OwnerId, Subject, Username},
     scope::Scope,
     store::{
-        self, Delivery, GrantCreation, GrantRecord, GrantStatus, NewGrant, OwnerChange, OwnerRecord, OwnerStatus,
-        Presented, RevocationReason, Rotation, RotationPolicy, Store,
+        self, Delivery, GrantCreation, GrantRecord, GrantStatus, NewGrant, Origin, OwnerChange, OwnerRecord,
+        OwnerStatus, Presented, RevocationReason, Rotation, RotationPolicy, Store,
         decide::{Delta, decide},
     },
 };
@@ -38,6 +38,7 @@ struct Step {
     scope: Option<&'static str>,
     audience: Vec<&'static str>,
     rotation: RotationPolicy,
+    address: &'static str,
     late: bool,
     wait_ms: u64,
     owner: Option<OwnerStep>,
@@ -72,49 +73,50 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Some(OwnerStep::Disable)),
         1 => Just(Some(OwnerStep::Delete)),
     ];
-    (generation, rarely(), rarely(), rarely(), rarely(), (scope, audience), rotation, rarely(), wait_ms, owner)
-        .prop_map(
-            |(
-                generation,
-                wrong_family,
-                wrong_client,
-                wrong_client_epoch,
-                wrong_delivery,
-                (scope, audience),
-                rotation,
-                late,
-                wait_ms,
-                owner,
-            )| Step {
-                generation,
-                wrong_family,
-                wrong_client,
-                wrong_client_epoch,
-                wrong_delivery,
-                scope,
-                audience,
-                rotation,
-                late,
-                wait_ms,
-                owner,
-            },
-        )
+    let address = prop_oneof![Just("198.51.100.7"), Just("2001:db8::7"), Just("")];
+    let wrong = (rarely(), rarely(), rarely(), rarely());
+    (generation, wrong, (scope, audience), rotation, address, rarely(), wait_ms, owner).prop_map(
+        |(
+            generation,
+            (wrong_family, wrong_client, wrong_client_epoch, wrong_delivery),
+            (scope, audience),
+            rotation,
+            address,
+            late,
+            wait_ms,
+            owner,
+        )| Step {
+            generation,
+            wrong_family,
+            wrong_client,
+            wrong_client_epoch,
+            wrong_delivery,
+            scope,
+            audience,
+            rotation,
+            address,
+            late,
+            wait_ms,
+            owner,
+        },
+    )
 }
 
 /// The record that `decide`'s delta leaves behind.
 fn apply(record: &GrantRecord, delta: &Delta) -> GrantRecord {
     let mut next = record.clone();
-    match *delta {
+    match delta.clone() {
         Delta::Unchanged => {}
         Delta::CountRepeat => next.repeats += 1,
-        Delta::Advance { generation, key_id, current_since, access_expires_at, used_in_place, expires_at: _ } => {
+        Delta::Advance { generation, key_id, current_since, access_expires_at, used_in_place, expires_at: _, from } => {
             next.generation = generation;
             next.key_id = key_id;
             next.current_since = current_since;
             next.access_expires_at = access_expires_at;
             next.used_in_place = used_in_place;
+            next.last_used_from = from;
         }
-        Delta::Revoke { reason, at, forget_at: _ } => next.status = GrantStatus::Revoked { reason, at },
+        Delta::Revoke { reason, at, forget_at: _, from } => next.status = GrantStatus::Revoked { reason, at, from },
     }
     next
 }
@@ -154,6 +156,7 @@ async fn new_grant(store: &dyn Store, delivery: Delivery) -> (NewGrant, OwnerRec
         absolute_ms: 200_000,
         grace_ms: 1_000,
         access_token_lifetime_ms: 5_000,
+        from: Origin { address: "192.0.2.1".into(), agent: "the login's agent".into() },
         deadline: store.deadline(),
     };
     assert!(matches!(store.create_grant(&grant).await.unwrap(), GrantCreation::Stored { .. }));
@@ -179,6 +182,7 @@ fn presentation(grant: &NewGrant, record: &GrantRecord, step: &Step, deadline: T
         rotation: step.rotation,
         new_key_id: 2,
         access_token_lifetime_ms: 5_000,
+        from: Origin { address: step.address.into(), agent: format!("agent/{generation}") },
         deadline: if step.late { Timestamp(1) } else { deadline },
     }
 }

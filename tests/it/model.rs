@@ -14,7 +14,7 @@ use regrant::{
     ids::{ClientId, GrantId, OwnerId, Subject, Username},
     scope::Scope,
     store::{
-        Delivery, GrantRecord, GrantStatus, OwnerRecord, OwnerStatus, Presented, RevocationReason, Rotation,
+        Delivery, GrantRecord, GrantStatus, Origin, OwnerRecord, OwnerStatus, Presented, RevocationReason, Rotation,
         RotationPolicy,
         decide::{Decision, Delta, decide},
     },
@@ -127,6 +127,7 @@ fn fixed() -> &'static (GrantRecord, OwnerRecord, Presented) {
             access_expires_at: time(1),
             used_in_place: false,
             repeats: 0,
+            last_used_from: Origin::default(),
         };
         let owner = OwnerRecord {
             username: Username::parse("owner").unwrap(),
@@ -150,6 +151,7 @@ fn fixed() -> &'static (GrantRecord, OwnerRecord, Presented) {
             rotation: RotationPolicy::Rotate,
             new_key_id: 1,
             access_token_lifetime_ms: TICK_MS,
+            from: Origin::default(),
             deadline: time(0),
         };
         (record, owner, presented)
@@ -161,7 +163,7 @@ impl World {
     fn present(&mut self, generation: u32, deadline: Option<u8>) -> Option<u32> {
         let (record, owner, presented) = fixed();
         let status = if self.primary.revoked {
-            GrantStatus::Revoked { reason: RevocationReason::Replay, at: time(0) }
+            GrantStatus::Revoked { reason: RevocationReason::Replay, at: time(0), from: Origin::default() }
         } else {
             GrantStatus::Active
         };

@@ -246,16 +246,31 @@ async fn while_redis_hangs_the_answer_is_503_and_no_token_is_lost() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_grant_is_small() {
-    let (redis, server) = started().await;
-    let login = server.login("app", "anna").await;
+    let redis = Redis::start();
+    let trusting = |config: &mut Config| {
+        config.issuer = "http://regrant.test".into();
+        config.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_on(&redis.url(), &ServerSecret::generate(), Clock::system(), folder, trusting).await;
+    server.client("app").await;
+    server.user("anna").await;
+    let from_afar = async |form: &[(&str, &str)]| {
+        let request = server.http.post(server.token_url()).basic_auth("app", Some("secret")).form(form);
+        let request = request.header("x-forwarded-for", "2001:db8:85a3:1234:5678:8a2e:4370:7334");
+        Answer::of(request.header("user-agent", "Mozilla/5.0 ".repeat(20))).await
+    };
+    let login = from_afar(&[("grant_type", "password"), ("username", "anna"), ("password", "a good password")]).await;
     let mut connection = redis.connection();
     for _ in 0..2 {
         let encoding: String = ask(&mut connection, &["OBJECT", "ENCODING", &key_of(&login)]);
         assert_eq!(encoding, "listpack");
-        server.refresh("app", &login.refresh_token()).await.assert_tokens();
+        from_afar(&[("grant_type", "refresh_token"), ("refresh_token", &login.refresh_token())]).await.assert_tokens();
     }
+    let from = server.grant_of("anna").await.last_used_from;
+    assert_eq!((from.address.len(), from.agent.len()), (38, 64), "{from:?}");
     let bytes: u64 = ask(&mut connection, &["MEMORY", "USAGE", &key_of(&login)]);
-    assert!(bytes < 512, "{bytes}");
+    assert!(bytes <= 500, "{bytes}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

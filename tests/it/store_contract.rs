@@ -11,7 +11,7 @@ use regrant::{
     scope::Scope,
     store::{
         Changed, Created, Delivery, GrantCreation, GrantRecord, GrantStatus, LiveGrant, MAX_GRANTS_PER_OWNER, NewGrant,
-        OwnerChange, OwnerRecord, OwnerStatus, Presented, Refusal, RevocationReason, Rotation, RotationPolicy,
+        Origin, OwnerChange, OwnerRecord, OwnerStatus, Presented, Refusal, RevocationReason, Rotation, RotationPolicy,
         SealedKey, Store,
     },
 };
@@ -59,6 +59,7 @@ impl Fixture {
             absolute_ms: 30 * DAY_MS,
             grace_ms: GRACE_MS,
             access_token_lifetime_ms: ACCESS_MS,
+            from: origin("192.0.2.1", "an agent"),
             deadline: self.clock.now().plus(MINUTE_MS),
         }
     }
@@ -90,6 +91,7 @@ impl Fixture {
             rotation: RotationPolicy::Rotate,
             new_key_id: 4,
             access_token_lifetime_ms: ACCESS_MS,
+            from: origin("192.0.2.1", "an agent"),
             deadline: self.clock.now().plus(MINUTE_MS),
         }
     }
@@ -155,7 +157,11 @@ impl Fixture {
     }
 }
 
-pub(crate) fn new_owner(clock: &Clock) -> OwnerRecord {
+pub(crate) fn origin(address: &str, agent: &str) -> Origin {
+    Origin { address: address.into(), agent: agent.into() }
+}
+
+pub fn new_owner(clock: &Clock) -> OwnerRecord {
     OwnerRecord {
         username: Username::parse(&format!("owner-{}", GrantId::random()).to_lowercase()).unwrap(),
         subject: Subject::random(),
@@ -234,6 +240,7 @@ async fn a_grant_is_created_and_read_back(store: Arc<dyn Store>, clock: Clock) {
         access_expires_at: now.plus(ACCESS_MS),
         used_in_place: false,
         repeats: 0,
+        last_used_from: grant.from.clone(),
     };
     assert_eq!(f.record(&grant).await, expected);
     assert_eq!(f.store.grants_of(grant.owner).await.unwrap(), [grant.id]);
@@ -610,17 +617,47 @@ async fn concurrent_presentations_have_one_successor(store: Arc<dyn Store>, cloc
 async fn revoking_keeps_the_first_reason(store: Arc<dyn Store>, clock: Clock) {
     let f = Fixture::new(store, clock).await;
     let grant = f.grant().await;
-    let revoke = |reason| f.store.revoke_grant(grant.owner, grant.id, reason);
+    let elsewhere = origin("2001:db8::1", "another agent");
+    let revoke = |reason| f.store.revoke_grant(grant.owner, grant.id, reason, &elsewhere);
     assert_eq!(revoke(RevocationReason::Client).await.unwrap(), Changed::Stored);
     let revoked = f.record(&grant).await;
     f.assert_revoked(&grant, RevocationReason::Client).await;
+    assert!(matches!(&revoked.status, GrantStatus::Revoked { from, .. } if *from == elsewhere), "{revoked:?}");
     f.advance(MINUTE_MS);
     assert_eq!(revoke(RevocationReason::Operator).await.unwrap(), Changed::Stored);
     assert_eq!(f.record(&grant).await, revoked);
     let refused = Rotation::Refused(Refusal::Revoked(RevocationReason::Client));
     assert_eq!(f.present(&grant, 1).await, refused);
-    let unknown = f.store.revoke_grant(grant.owner, GrantId::random(), RevocationReason::Client).await.unwrap();
+    let unknown =
+        f.store.revoke_grant(grant.owner, GrantId::random(), RevocationReason::Client, &elsewhere).await.unwrap();
     assert_eq!(unknown, Changed::NotFound);
+}
+
+async fn a_grant_tells_where_it_was_last_used_and_revoked_from(store: Arc<dyn Store>, clock: Clock) {
+    let f = Fixture::new(store, clock).await;
+    let grant = f.grant().await;
+    assert_eq!(f.record(&grant).await.last_used_from, grant.from);
+    let from = |name: &str| origin("2001:db8::7", name);
+    let present = |generation, name: &str| Presented { from: from(name), ..f.token(&grant, generation) };
+    assert!(matches!(f.rotate(&present(1, "rotates")).await, Rotation::Rotated(_)));
+    assert_eq!(f.record(&grant).await.last_used_from, from("rotates"));
+    // The same answer once more, and a refusal, are no use.
+    assert!(matches!(f.rotate(&present(1, "repeats")).await, Rotation::Repeated(_)));
+    let stranger = Presented { client_id: random_client_id(), ..present(2, "is refused") };
+    assert!(matches!(f.rotate(&stranger).await, Rotation::Refused(_)));
+    assert_eq!(f.record(&grant).await.last_used_from, from("rotates"));
+    let kept = Presented { rotation: RotationPolicy::Keep, ..present(2, "keeps") };
+    assert!(matches!(f.rotate(&kept).await, Rotation::Rotated(_)));
+    assert_eq!(f.record(&grant).await.last_used_from, from("keeps"));
+    assert!(matches!(f.rotate(&present(1, "replays")).await, Rotation::Replayed { .. }));
+    let record = f.record(&grant).await;
+    assert_eq!(record.last_used_from, from("keeps"));
+    assert!(
+        matches!(&record.status, GrantStatus::Revoked { from: thief, .. } if *thief == from("replays")),
+        "{record:?}"
+    );
+    assert!(matches!(f.rotate(&present(2, "comes too late")).await, Rotation::Refused(_)));
+    assert_eq!(f.record(&grant).await, record);
 }
 
 async fn the_oldest_grants_beyond_the_cap_are_named(store: Arc<dyn Store>, clock: Clock) {
@@ -636,7 +673,7 @@ async fn the_oldest_grants_beyond_the_cap_are_named(store: Arc<dyn Store>, clock
     let beyond = f.new_grant();
     assert_eq!(f.create(&beyond).await.1, [grants[0]]);
     assert_eq!(f.store.grants_of(f.owner.id()).await.unwrap().len(), MAX_GRANTS_PER_OWNER + 1);
-    f.store.revoke_grant(f.owner.id(), grants[0], RevocationReason::Overflow).await.unwrap();
+    f.store.revoke_grant(f.owner.id(), grants[0], RevocationReason::Overflow, &Origin::default()).await.unwrap();
     f.advance(1);
     assert_eq!(f.create(&f.new_grant()).await.1, [grants[1]]);
 }
@@ -773,6 +810,7 @@ contract! {
     under_keep_the_token_lives_on,
     concurrent_presentations_have_one_successor,
     revoking_keeps_the_first_reason,
+    a_grant_tells_where_it_was_last_used_and_revoked_from,
     the_oldest_grants_beyond_the_cap_are_named,
     a_client_is_replaced_only_by_its_next_version,
     clients_are_listed_and_deleted,

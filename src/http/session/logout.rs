@@ -25,7 +25,7 @@ use crate::{
     },
     ids::ClientId,
     secret::SecretText,
-    store::{Delivery, GrantStatus, RevocationReason},
+    store::{Delivery, GrantStatus, Origin, RevocationReason},
 };
 
 /// The `client_id` of a logout, and whether it is only local. From the query string, which is documented, or from a form.
@@ -96,20 +96,20 @@ async fn try_end(
     let name = cookie_name(&client_id);
     let token = presented(&context.headers, &name)?;
     if let Some(token) = token.filter(|_| !local) {
-        revoke(&token, &client_id, app).await?;
+        revoke(&token, &client_id, &context.origin(), app).await?;
     }
     Ok(name)
 }
 
 /// Revokes the grant of a cookie. A cookie that is not of this client and this mode revokes nothing.
-async fn revoke(token: &SecretText, client_id: &ClientId, app: &App) -> Result<(), TokenError> {
+async fn revoke(token: &SecretText, client_id: &ClientId, from: &Origin, app: &App) -> Result<(), TokenError> {
     let Some(token) = app.issuer.decode_refresh_token(token) else { return Ok(()) };
     let Some(record) = app.store.grant(token.owner, token.grant).await? else { return Ok(()) };
     let its_own = record.client_id == *client_id
         && record.delivery == Delivery::Cookie
         && record.family_hash == token.family_secret.hash();
     if its_own && record.status == GrantStatus::Active {
-        app.store.revoke_grant(token.owner, token.grant, RevocationReason::Client).await?;
+        app.store.revoke_grant(token.owner, token.grant, RevocationReason::Client, from).await?;
     }
     Ok(())
 }

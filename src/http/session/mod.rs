@@ -207,7 +207,7 @@ async fn issue(
         },
     };
     let grant = grant::validate(request, client, app).await?;
-    app.issuer.issue(grant, Delivery::Cookie, app.store.as_ref()).await
+    app.issuer.issue(grant, Delivery::Cookie, &context.origin(), app.store.as_ref()).await
 }
 
 fn render(issued: IssuedTokens, client_id: &ClientId) -> Response {

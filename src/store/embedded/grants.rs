@@ -14,7 +14,7 @@ use crate::{
     ids::{ClientId, GrantId, OwnerId},
     scope::Scope,
     store::{
-        Changed, Delivery, GrantCreation, GrantRecord, GrantStatus, GrantStore, MAX_GRANTS_PER_OWNER, NewGrant,
+        Changed, Delivery, GrantCreation, GrantRecord, GrantStatus, GrantStore, MAX_GRANTS_PER_OWNER, NewGrant, Origin,
         OwnerStatus, Presented, RevocationReason, Rotation, StoreError,
         decide::{Delta, decide},
     },
@@ -40,14 +40,21 @@ impl GrantStore for EmbeddedStore {
             .await
     }
 
-    async fn revoke_grant(&self, owner: OwnerId, id: GrantId, reason: RevocationReason) -> Result<Changed, StoreError> {
+    async fn revoke_grant(
+        &self,
+        owner: OwnerId,
+        id: GrantId,
+        reason: RevocationReason,
+        from: &Origin,
+    ) -> Result<Changed, StoreError> {
+        let from = from.clone();
         self.writer
             .write(move |connection, now| {
                 let Some(record) = load_grant(connection, owner, id)? else {
                     return Ok(Changed::NotFound);
                 };
                 if record.status == GrantStatus::Active {
-                    let revocation = Delta::Revoke { reason, at: now, forget_at: record.forget_at(now) };
+                    let revocation = Delta::Revoke { reason, at: now, forget_at: record.forget_at(now), from };
                     apply(connection, owner, id, &revocation)?;
                 }
                 Ok(Changed::Stored)
@@ -100,6 +107,7 @@ fn create_grant(connection: &Connection, grant: &NewGrant, now: Timestamp) -> Re
         access_expires_at: now.plus(grant.access_token_lifetime_ms).min(absolute_expiry),
         used_in_place: false,
         repeats: 0,
+        last_used_from: grant.from.clone(),
     };
     insert_grant(connection, grant.owner, grant.id, &record)?;
     Ok(GrantCreation::Stored { now, overflow })
@@ -117,6 +125,7 @@ fn grant_of_row(row: &Row<'_>) -> Result<GrantRecord, StoreError> {
         Some(word) => GrantStatus::Revoked {
             reason: RevocationReason::parse(&word).ok_or_else(|| corrupt("an unknown reason of a revocation"))?,
             at: time(row, "revoked_at")?,
+            from: origin(row, "revoked_from_address", "revoked_from_agent")?,
         },
     };
     Ok(GrantRecord {
@@ -138,7 +147,12 @@ fn grant_of_row(row: &Row<'_>) -> Result<GrantRecord, StoreError> {
         access_expires_at: time(row, "access_expires_at")?,
         used_in_place: row.get("used_in_place")?,
         repeats: row.get("repeats")?,
+        last_used_from: origin(row, "used_from_address", "used_from_agent")?,
     })
+}
+
+fn origin(row: &Row<'_>, address: &str, agent: &str) -> Result<Origin, StoreError> {
+    Ok(Origin { address: row.get(address)?, agent: row.get(agent)? })
 }
 
 /// Stores a new, active grant.
@@ -148,11 +162,11 @@ fn insert_grant(connection: &Connection, owner: OwnerId, id: GrantId, record: &G
             "INSERT INTO grants
              (owner, id, family_hash, generation, key_id, current_since, created_at, absolute_expiry, idle_ms,
               grace_ms, client_id, owner_epoch, client_epoch, scope, audience, cookie_mode, access_expires_at,
-              used_in_place, repeats, expires_at)
+              used_in_place, repeats, used_from_address, used_from_agent, expires_at)
              VALUES
              (:owner, :id, :family_hash, :generation, :key_id, :current_since, :created_at, :absolute_expiry, :idle_ms,
               :grace_ms, :client_id, :owner_epoch, :client_epoch, :scope, :audience, :cookie_mode, :access_expires_at,
-              :used_in_place, :repeats, :expires_at)",
+              :used_in_place, :repeats, :used_from_address, :used_from_agent, :expires_at)",
         )?
         .execute(named_params! {
             ":owner": owner.0,
@@ -174,6 +188,8 @@ fn insert_grant(connection: &Connection, owner: OwnerId, id: GrantId, record: &G
             ":access_expires_at": record.access_expires_at.0,
             ":used_in_place": record.used_in_place,
             ":repeats": record.repeats,
+            ":used_from_address": record.last_used_from.address,
+            ":used_from_agent": record.last_used_from.agent,
             ":expires_at": record.expires_at().0,
         })?;
     Ok(())
@@ -186,11 +202,11 @@ fn apply(connection: &Connection, owner: OwnerId, id: GrantId, delta: &Delta) ->
         Delta::CountRepeat => connection
             .prepare_cached("UPDATE grants SET repeats = min(repeats + 1, 4294967295) WHERE owner = ? AND id = ?")?
             .execute(params![owner.0, id.0])?,
-        Delta::Advance { generation, key_id, current_since, access_expires_at, used_in_place, expires_at } => {
+        Delta::Advance { generation, key_id, current_since, access_expires_at, used_in_place, expires_at, from } => {
             connection
                 .prepare_cached(
                     "UPDATE grants SET generation = ?3, key_id = ?4, current_since = ?5, access_expires_at = ?6,
-                 used_in_place = ?7, expires_at = ?8 WHERE owner = ?1 AND id = ?2",
+                 used_in_place = ?7, expires_at = ?8, used_from_address = ?9, used_from_agent = ?10 WHERE owner = ?1 AND id = ?2",
                 )?
                 .execute(params![
                     owner.0,
@@ -200,14 +216,17 @@ fn apply(connection: &Connection, owner: OwnerId, id: GrantId, delta: &Delta) ->
                     current_since.0,
                     access_expires_at.0,
                     used_in_place,
-                    expires_at.0
+                    expires_at.0,
+                    from.address,
+                    from.agent
                 ])?
         }
-        Delta::Revoke { reason, at, forget_at } => connection
+        Delta::Revoke { reason, at, forget_at, from } => connection
             .prepare_cached(
-                "UPDATE grants SET revoked_reason = ?3, revoked_at = ?4, expires_at = ?5 WHERE owner = ?1 AND id = ?2",
+                "UPDATE grants SET revoked_reason = ?3, revoked_at = ?4, expires_at = ?5, revoked_from_address = ?6,
+                 revoked_from_agent = ?7 WHERE owner = ?1 AND id = ?2",
             )?
-            .execute(params![owner.0, id.0, reason.as_str(), at.0, forget_at.0])?,
+            .execute(params![owner.0, id.0, reason.as_str(), at.0, forget_at.0, from.address, from.agent])?,
     };
     Ok(())
 }

@@ -103,6 +103,12 @@ pub(super) const MIGRATIONS: &[&str] = &[
         DELETE FROM consents WHERE owner = OLD.id;
     END;
 ",
+    "
+    ALTER TABLE grants ADD COLUMN used_from_address TEXT NOT NULL DEFAULT '';
+    ALTER TABLE grants ADD COLUMN used_from_agent TEXT NOT NULL DEFAULT '';
+    ALTER TABLE grants ADD COLUMN revoked_from_address TEXT NOT NULL DEFAULT '';
+    ALTER TABLE grants ADD COLUMN revoked_from_agent TEXT NOT NULL DEFAULT '';
+",
 ];
 
 impl From<rusqlite::Error> for StoreError {

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     ids::{GrantId, OwnerId},
     store::{
-        Changed, GrantCreation, GrantRecord, GrantStatus, GrantStore, MAX_GRANTS_PER_OWNER, NewGrant, Presented,
-        RevocationReason, Rotation, RotationPolicy, StoreError, TOMBSTONE_MS,
+        Changed, GrantCreation, GrantRecord, GrantStatus, GrantStore, MAX_GRANTS_PER_OWNER, NewGrant, Origin,
+        Presented, RevocationReason, Rotation, RotationPolicy, StoreError, TOMBSTONE_MS,
     },
 };
 
@@ -56,6 +56,7 @@ impl GrantStore for RedisStore {
                 call.arg(grant.idle_ms).arg(grant.absolute_ms).arg(grant.grace_ms);
                 call.arg(grant.access_token_lifetime_ms).arg(MAX_GRANTS_PER_OWNER);
                 call.arg(records::cookie_mode(grant.delivery));
+                call.arg(&grant.from.address).arg(&grant.from.agent);
                 call
             })
             .await?;
@@ -89,6 +90,7 @@ impl GrantStore for RedisStore {
                 call.arg(presented.requested_scope.as_ref().map_or("", |scope| scope.as_str()));
                 call.arg(TOMBSTONE_MS).arg(self.connection.clock_offset_ms());
                 call.arg(records::cookie_mode(presented.delivery)).arg(join_audience(&presented.requested_audience));
+                call.arg(&presented.from.address).arg(&presented.from.agent);
                 call
             })
             .await?;
@@ -101,12 +103,19 @@ impl GrantStore for RedisStore {
         Ok(rotation)
     }
 
-    async fn revoke_grant(&self, owner: OwnerId, id: GrantId, reason: RevocationReason) -> Result<Changed, StoreError> {
+    async fn revoke_grant(
+        &self,
+        owner: OwnerId,
+        id: GrantId,
+        reason: RevocationReason,
+        from: &Origin,
+    ) -> Result<Changed, StoreError> {
         let key = keys::grant(owner, id);
         let prepare = |_| {
             let mut call = self.scripts.revoke_grant.key(&key);
             call.key(keys::grants_of(owner)).arg(id.to_string()).arg(reason.as_str());
             call.arg(TOMBSTONE_MS).arg(self.connection.clock_offset_ms());
+            call.arg(&from.address).arg(&from.agent);
             call
         };
         // The oldest grants beyond the cap: nothing is lost when one of them comes back, and a login does not wait.

@@ -53,15 +53,16 @@ pub(super) const fn cookie_mode(delivery: Delivery) -> u8 {
 }
 
 pub(super) fn grant(fields: &Fields) -> Result<GrantRecord, StoreError> {
+    let optional = |name: &str| if fields.contains_key(name) { text(fields, name) } else { Ok(String::new()) };
     let status = match text(fields, "st")?.as_str() {
         "A" => GrantStatus::Active,
         "R" => GrantStatus::Revoked {
             reason: RevocationReason::parse(&text(fields, "rr")?).ok_or_else(|| corrupt("unknown reason"))?,
             at: time(fields, "rt")?,
+            from: Origin { address: optional("rip")?, agent: optional("rua")? },
         },
         _ => return Err(corrupt("unknown grant status")),
     };
-    let optional = |name: &str| if fields.contains_key(name) { text(fields, name) } else { Ok(String::new()) };
     Ok(GrantRecord {
         status,
         family_hash: fields
@@ -84,6 +85,7 @@ pub(super) fn grant(fields: &Fields) -> Result<GrantRecord, StoreError> {
         access_expires_at: time(fields, "atx")?,
         used_in_place: optional("cu")? == "1",
         repeats: optional("nr")?.parse().unwrap_or(0),
+        last_used_from: Origin { address: optional("ip")?, agent: optional("ua")? },
     })
 }
 

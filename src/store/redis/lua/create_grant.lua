@@ -5,6 +5,7 @@
 -- ARGV 1 deadline (ms)  2 clock offset (ms)  3 grant id  4 owner epoch  5 family hash  6 key id
 --      7 client_id  8 client epoch  9 scope  10 audience  11 idle (ms)  12 absolute (ms)  13 grace (ms)
 --      14 access token lifetime (ms)  15 most grants an owner may have  16 '1' in cookie mode
+--      17 address  18 agent
 -- Returns TL (too late) | OW (owner changed) | OK; then the store's time, the number of indexed grants
 -- beyond the cap, and the oldest of them.
 -- Atomic because a password change between the check and the creation must not leave a live grant.
@@ -22,7 +23,7 @@ local abs = now + tonumber(ARGV[12])
 local function earlier(a, b) if a < b then return a end return b end
 redis.call('HSET', KEYS[1], 'st', 'A', 'fh', ARGV[5], 'gen', '1', 'k', ARGV[6], 'tr', text(now), 't0', text(now),
   'abs', text(abs), 'idl', ARGV[11], 'grw', ARGV[13], 'cid', ARGV[7], 'ue', ARGV[4], 'ce', ARGV[8], 'sc', ARGV[9],
-  'atx', text(earlier(now + tonumber(ARGV[14]), abs)))
+  'atx', text(earlier(now + tonumber(ARGV[14]), abs)), 'ip', ARGV[17], 'ua', ARGV[18])
 if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'au', ARGV[10]) end
 if ARGV[16] == '1' then redis.call('HSET', KEYS[1], 'cm', '1') end
 redis.call('PEXPIREAT', KEYS[1], text(earlier(now + tonumber(ARGV[11]), abs) - tonumber(ARGV[2])))

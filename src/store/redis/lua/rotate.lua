@@ -6,13 +6,14 @@
 --      6 access token lifetime (ms)  7 MAC key id of a new generation  8 'rotate' or 'keep'
 --      9 requested scope ('' none)  10 tombstone (ms)  11 clock offset (ms, 0 outside tests)
 --      12 '1' from a cookie, '0' from a body  13 requested audience ('' none)
+--      14 address  15 agent
 -- Returns the code, the store's time, and what the code needs:
 --   TL too late | NF unknown | WF wrong family | WC wrong client, owner client | WD wrong delivery | RV revoked, reason
 --   XP expired | SC scope | AU audience | RP replayed, reason, current generation
 --   OK rotated, RT repeated, FW repaired: generation, key id, current since, expiry, absolute expiry,
 --   granted scope, audience, subject
 -- Atomic because two requests with one token must not both find it unused.
--- allow-oom: a full store must not log out those who are signed in; nothing here grows.
+-- allow-oom: a full store must not log out those who are signed in; nothing here grows but a revocation, which soon goes.
 local T = redis.call('TIME')
 local now = T[1] * 1000 + math.floor(T[2] / 1000) + tonumber(ARGV[11])
 local function text(n) return string.format('%.0f', n) end -- Lua would write 1.7e+12
@@ -30,7 +31,7 @@ local atx = tonumber(g[14])
 local function revoke(reason)
   local forget = now + tonumber(ARGV[10])
   if atx > forget then forget = atx end
-  redis.call('HSET', KEYS[1], 'st', 'R', 'rr', reason, 'rt', text(now))
+  redis.call('HSET', KEYS[1], 'st', 'R', 'rr', reason, 'rt', text(now), 'rip', ARGV[14], 'rua', ARGV[15])
   redis.call('PEXPIREAT', KEYS[1], text(forget - tonumber(ARGV[11])))
 end
 
@@ -72,7 +73,8 @@ else
   local access = start + tonumber(ARGV[6])
   if access > abs then access = abs end
   if atx > access then access = atx end
-  redis.call('HSET', KEYS[1], 'gen', text(generation), 'k', key, 'tr', text(start), 'atx', text(access))
+  redis.call('HSET', KEYS[1], 'gen', text(generation), 'k', key, 'tr', text(start), 'atx', text(access),
+    'ip', ARGV[14], 'ua', ARGV[15])
   if in_place then redis.call('HSET', KEYS[1], 'cu', '1') elseif g[15] then redis.call('HDEL', KEYS[1], 'cu') end
   redis.call('PEXPIREAT', KEYS[1], text(expiry(start) - tonumber(ARGV[11])))
 end

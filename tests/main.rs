@@ -18,6 +18,8 @@ mod differential;
 mod house;
 #[path = "it/model.rs"]
 mod model;
+#[path = "it/person.rs"]
+mod person;
 #[path = "it/redis_facts.rs"]
 mod redis_facts;
 #[path = "it/refresh.rs"]
@@ -26,6 +28,8 @@ mod refresh;
 mod resource;
 #[path = "it/session_contract.rs"]
 mod session_contract;
+#[path = "it/sign_in.rs"]
+mod sign_in;
 #[path = "it/store_contract.rs"]
 mod store_contract;
 #[path = "it/support.rs"]

@@ -133,7 +133,6 @@ struct ErrorPage<'a> {
 }
 
 /// The page that tells a person what went wrong and what to do.
-#[allow(dead_code, reason = "the first pages are about to use it")]
 pub fn page_error(error: &PageError, pages: &Pages, context: &RequestContext) -> Response {
     let language = Language::of(&context.headers);
     let frame = pages.frame(language);

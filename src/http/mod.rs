@@ -3,24 +3,23 @@
 //! Not here: accepting connections, see `server.rs`.
 
 mod asset;
-#[allow(dead_code, reason = "the first pages are about to use it")]
+mod browser;
 mod cookies;
 mod credentials;
 mod demo;
 mod docs;
 mod error_response;
 mod form;
-#[allow(dead_code, reason = "the first pages are about to use it")]
 mod form_guard;
+mod login;
+mod logout;
 mod metadata;
 mod openapi;
-#[allow(dead_code, reason = "the first pages are about to use it")]
 mod pages;
 mod request_context;
 mod requested_access;
 mod same_site;
 mod session;
-#[allow(dead_code, reason = "the first pages are about to use it")]
 mod texts;
 mod token;
 
@@ -34,8 +33,8 @@ use poem_openapi::{ContactObject, LicenseObject, OpenApiService, Tags};
 use serde_json::Value;
 
 use self::{
-    error_response::ErrorRenderer, metadata::MetadataEndpoint, openapi::Documented, pages::Pages,
-    request_context::identify, session::SessionEndpoint, token::TokenEndpoint,
+    error_response::ErrorRenderer, login::LoginEndpoint, logout::LogoutEndpoint, metadata::MetadataEndpoint,
+    openapi::Documented, pages::Pages, request_context::identify, session::SessionEndpoint, token::TokenEndpoint,
 };
 use crate::{
     App,
@@ -49,12 +48,17 @@ enum Tag {
     OAuth,
     /// Cookie mode: for first-party apps in a browser.
     Session,
+    /// Pages for the person in front of the browser.
+    Pages,
     /// Documents that clients and resource servers configure themselves with.
     Discovery,
 }
 
-fn service() -> OpenApiService<(TokenEndpoint, SessionEndpoint, MetadataEndpoint), ()> {
-    OpenApiService::new((TokenEndpoint, SessionEndpoint, MetadataEndpoint), "Regrant", env!("CARGO_PKG_VERSION"))
+type Endpoints = (TokenEndpoint, SessionEndpoint, LoginEndpoint, LogoutEndpoint, MetadataEndpoint);
+
+fn service() -> OpenApiService<Endpoints, ()> {
+    let endpoints = (TokenEndpoint, SessionEndpoint, LoginEndpoint, LogoutEndpoint, MetadataEndpoint);
+    OpenApiService::new(endpoints, "Regrant", env!("CARGO_PKG_VERSION"))
         .description("An OAuth 2.0 authorization server whose refresh is right under any retry.")
         .license(LicenseObject::new("MIT OR Apache-2.0").url("https://spdx.org/licenses/MIT.html"))
         .contact(ContactObject::new().name("The Regrant contributors"))

@@ -116,6 +116,7 @@ impl<T: Template> Page<T> {
     /// Lets its forms end at another place as well: browsers hold `form-action` against the redirect that answers a form.
     /// `source` is a CSP source, such as an origin.
     #[must_use]
+    #[allow(dead_code, reason = "for the pages to come")]
     pub fn forms_lead_to(mut self, source: Option<String>) -> Self {
         self.forms_lead_to = source;
         self
@@ -123,6 +124,7 @@ impl<T: Template> Page<T> {
 
     /// Lets it run scripts that this server serves, and fetch from this server.
     #[must_use]
+    #[allow(dead_code, reason = "for the pages to come")]
     pub const fn with_scripts(mut self) -> Self {
         self.scripts = true;
         self

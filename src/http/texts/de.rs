@@ -1,6 +1,6 @@
 //! The pages in German.
 
-use super::{ErrorTexts, Texts, Trouble};
+use super::{ErrorTexts, LoginTexts, LogoutTexts, Texts, Trouble};
 
 pub(super) const TEXTS: Texts = Texts {
     lang: "de",
@@ -30,5 +30,21 @@ pub(super) const TEXTS: Texts = Texts {
             advice: "Das liegt an uns, nicht an Ihnen. Versuchen Sie es noch einmal; bleibt es dabei, nennen Sie dem Support die folgende Kennung.",
         },
         reference: "Kennung",
+    },
+    login: LoginTexts {
+        title: "Anmelden",
+        username: "Benutzername",
+        password: "Passwort",
+        submit: "Anmelden",
+        refused: "Der Benutzername oder das Passwort ist falsch.",
+    },
+    logout: LogoutTexts {
+        title: "Abmelden?",
+        signed_in_as: |name| format!("Sie sind als {name} angemeldet."),
+        effect: "Damit endet Ihre Sitzung in diesem Browser. Apps, denen Sie Zugriff erlaubt haben, behalten ihn.",
+        submit: "Abmelden",
+        done: "Sie sind abgemeldet",
+        done_advice: "Sie können diese Seite schließen.",
+        again: "Wieder anmelden",
     },
 };

@@ -1,6 +1,6 @@
 //! The pages in English.
 
-use super::{ErrorTexts, Texts, Trouble};
+use super::{ErrorTexts, LoginTexts, LogoutTexts, Texts, Trouble};
 
 pub(super) const TEXTS: Texts = Texts {
     lang: "en",
@@ -30,5 +30,21 @@ pub(super) const TEXTS: Texts = Texts {
             advice: "This is our fault, not yours. Try again; if it keeps happening, tell support the reference below.",
         },
         reference: "Reference",
+    },
+    login: LoginTexts {
+        title: "Sign in",
+        username: "Username",
+        password: "Password",
+        submit: "Sign in",
+        refused: "The username or password is wrong.",
+    },
+    logout: LogoutTexts {
+        title: "Sign out?",
+        signed_in_as: |name| format!("You are signed in as {name}."),
+        effect: "This ends your session in this browser. Apps that you have allowed keep their access.",
+        submit: "Sign out",
+        done: "You are signed out",
+        done_advice: "You can close this page.",
+        again: "Sign in again",
     },
 };

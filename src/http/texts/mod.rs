@@ -54,6 +54,44 @@ pub struct Texts {
     pub lang: &'static str,
     /// The page of a request that went wrong.
     pub error: ErrorTexts,
+    /// The sign-in page.
+    pub login: LoginTexts,
+    /// The sign-out page.
+    pub logout: LogoutTexts,
+}
+
+/// The sign-in page.
+#[derive(Debug)]
+pub struct LoginTexts {
+    /// The heading.
+    pub title: &'static str,
+    /// The label of the username.
+    pub username: &'static str,
+    /// The label of the password.
+    pub password: &'static str,
+    /// The button.
+    pub submit: &'static str,
+    /// Wrong username or password; it doesn't say which.
+    pub refused: &'static str,
+}
+
+/// The sign-out page.
+#[derive(Debug)]
+pub struct LogoutTexts {
+    /// The heading, a question.
+    pub title: &'static str,
+    /// Who is signed in.
+    pub signed_in_as: fn(&str) -> String,
+    /// What signing out does and doesn't do.
+    pub effect: &'static str,
+    /// The button.
+    pub submit: &'static str,
+    /// The heading afterwards.
+    pub done: &'static str,
+    /// What that means.
+    pub done_advice: &'static str,
+    /// The way to sign in again.
+    pub again: &'static str,
 }
 
 /// An error page: a heading and what to do, for each kind of trouble.

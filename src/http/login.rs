@@ -1,0 +1,129 @@
+//! `/login`: a resource owner signs in at this server, and goes on to the page that asked for it.
+//!
+//! The parameter `continue` is a path of this server. It is only followed, never believed: the page at its end checks
+//! everything again.
+//!
+//! Not here: whether the password is right, see `resource_owner/mod.rs`; what a session is, see `browser.rs`.
+
+use askama::Template;
+use poem::Response;
+use poem_openapi::OpenApi;
+
+use super::{
+    Tag,
+    browser::{Browser, PageAnswer, PageForm, PageQuery, Visit, keep_session, own_path, sign_in_path},
+    form::Form,
+    pages::{Frame, Page, see_other},
+};
+use crate::{
+    error::PageError,
+    resource_owner::{AuthenticatedOwner, AuthenticationError},
+    secret::SecretText,
+};
+
+/// Where somebody goes who came to sign in and for nothing else.
+const HOME: &str = "/logout";
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage<'a> {
+    frame: Frame<'a>,
+    action: &'a str,
+    username: &'a str,
+    refused: bool,
+    form_token: &'a str,
+}
+
+/// The page and its form.
+pub struct LoginEndpoint;
+
+#[OpenApi]
+impl LoginEndpoint {
+    /// Show the sign-in page
+    ///
+    /// `continue` is the path to go on to, `username` fills the first field in.
+    #[oai(path = "/login", method = "get", operation_id = "showLogin", tag = "Tag::Pages")]
+    async fn show(&self, browser: Browser, query: PageQuery) -> PageAnswer {
+        PageAnswer(show(&browser, query).unwrap_or_else(|error| browser.error(&error)))
+    }
+
+    /// Sign in
+    #[oai(path = "/login", method = "post", operation_id = "login", tag = "Tag::Pages")]
+    async fn sign_in(&self, browser: Browser, query: PageQuery, form: PageForm) -> PageAnswer {
+        PageAnswer(sign_in(&browser, query, form).await.unwrap_or_else(|error| browser.error(&error)))
+    }
+}
+
+fn show(browser: &Browser, query: PageQuery) -> Result<Response, PageError> {
+    let mut query = query.0.map_err(|_| PageError::Malformed)?;
+    let here = destination(&mut query)?;
+    let username = query.take("username").unwrap_or_default();
+    Ok(render(browser, &browser.visit()?, &here, &username, false))
+}
+
+async fn sign_in(browser: &Browser, query: PageQuery, form: PageForm) -> Result<Response, PageError> {
+    let mut query = query.0.map_err(|_| PageError::Malformed)?;
+    let mut form = form.0.map_err(|_| PageError::Malformed)?;
+    let here = destination(&mut query)?;
+    let visit = browser.visit()?;
+    browser.check_visit_form(&mut form, &visit)?;
+
+    let username = form.take("username").unwrap_or_default();
+    let password = SecretText::new(form.take("password").unwrap_or_default());
+    let Some(owner) = authenticate(browser, &username, &password).await? else {
+        return Ok(render(browser, &visit, &here, &username, true));
+    };
+    // A new session with a new id: one that somebody planted before the sign-in is worth nothing. The one that this
+    // browser had ends.
+    let before = browser.session().await?;
+    let store = browser.app.store.as_ref();
+    let Some(cookie) = browser.app.sessions.begin(&owner, browser.origin(), store).await? else {
+        return Ok(render(browser, &visit, &here, &username, true));
+    };
+    if let Some(before) = before {
+        store.end_session(before.owner.id(), before.id).await?;
+    }
+    let request_id = &browser.context.request_id;
+    tracing::info!(%request_id, owner = %owner.id(), "signed in");
+    let mut response = see_other(&here);
+    keep_session(&mut response, &cookie);
+    Ok(response)
+}
+
+fn destination(query: &mut Form) -> Result<String, PageError> {
+    match query.take("continue") {
+        Some(path) => own_path(&path).map(str::to_owned).ok_or(PageError::Malformed),
+        None => Ok(HOME.to_owned()),
+    }
+}
+
+/// `None` when the username or the password is wrong.
+async fn authenticate(
+    browser: &Browser,
+    username: &str,
+    password: &SecretText,
+) -> Result<Option<AuthenticatedOwner>, PageError> {
+    match browser.app.passwords.authenticate(browser.app.store.as_ref(), username, password).await {
+        Ok(owner) => Ok(Some(owner)),
+        Err(AuthenticationError::Refused) => {
+            let (request_id, address) = (&browser.context.request_id, browser.context.address);
+            tracing::info!(%request_id, address = address.map(tracing::field::display), "sign-in refused");
+            Ok(None)
+        }
+        Err(AuthenticationError::Store(error)) => Err(error.into()),
+        Err(AuthenticationError::Pool(error)) => Err(PageError::Unavailable(error.to_string())),
+    }
+}
+
+fn render(browser: &Browser, visit: &Visit, here: &str, username: &str, refused: bool) -> Response {
+    let page = LoginPage {
+        frame: browser.frame(),
+        action: &sign_in_path(here, None),
+        username,
+        refused,
+        form_token: &browser.visit_token(visit),
+    };
+    let mut response = Page::new(page).respond(browser.language);
+    visit.keep(&mut response);
+    response
+}

@@ -5,7 +5,10 @@
 //!
 //! Not here: the HTTP response, see `http/error_response.rs`.
 
-use crate::store::{Refusal, RevocationReason, StoreError};
+use crate::{
+    resource_owner::AuthenticationError,
+    store::{Refusal, RevocationReason, StoreError},
+};
 
 /// Why a token request was refused.
 #[derive(Debug)]
@@ -240,6 +243,17 @@ pub enum PageError {
     Unavailable(String),
     /// The server failed; 500.
     Failed(String),
+}
+
+impl From<AuthenticationError> for PageError {
+    /// For a page that has told a refusal itself.
+    fn from(error: AuthenticationError) -> Self {
+        match error {
+            AuthenticationError::Refused => Self::Malformed,
+            AuthenticationError::Store(error) => error.into(),
+            AuthenticationError::Pool(error) => Self::Unavailable(error.to_string()),
+        }
+    }
 }
 
 impl From<StoreError> for PageError {

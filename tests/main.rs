@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
+#[path = "it/account.rs"]
+mod account;
 #[path = "it/client_authentication.rs"]
 mod client_authentication;
 #[path = "it/client_credentials.rs"]

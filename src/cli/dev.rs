@@ -154,6 +154,7 @@ fn print_welcome(app: &App, config: &Config) {
 
   Swagger UI   {issuer}/docs
   Browser app  {issuer}/demo  (cookie mode)
+  Account      {issuer}/account  (sign in as demo / demo-password)
   Metadata     {issuer}/.well-known/oauth-authorization-server
   OpenAPI      {issuer}/openapi.yaml
 

@@ -168,6 +168,7 @@ const fn explain_revocation(reason: RevocationReason) -> &'static str {
         RevocationReason::Overflow => "the user had too many grants, and this was the oldest",
         RevocationReason::Operator => "an operator revoked it",
         RevocationReason::Client => "the client revoked it",
+        RevocationReason::ResourceOwner => "its user took the access away on the account page",
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Not here: accepting connections, see `server.rs`.
 
+mod account;
 mod asset;
 mod browser;
 mod cookies;
@@ -33,8 +34,9 @@ use poem_openapi::{ContactObject, LicenseObject, OpenApiService, Tags};
 use serde_json::Value;
 
 use self::{
-    error_response::ErrorRenderer, login::LoginEndpoint, logout::LogoutEndpoint, metadata::MetadataEndpoint,
-    openapi::Documented, pages::Pages, request_context::identify, session::SessionEndpoint, token::TokenEndpoint,
+    account::AccountEndpoint, error_response::ErrorRenderer, login::LoginEndpoint, logout::LogoutEndpoint,
+    metadata::MetadataEndpoint, openapi::Documented, pages::Pages, request_context::identify, session::SessionEndpoint,
+    token::TokenEndpoint,
 };
 use crate::{
     App,
@@ -54,10 +56,10 @@ enum Tag {
     Discovery,
 }
 
-type Endpoints = (TokenEndpoint, SessionEndpoint, LoginEndpoint, LogoutEndpoint, MetadataEndpoint);
+type Endpoints = (TokenEndpoint, SessionEndpoint, LoginEndpoint, LogoutEndpoint, AccountEndpoint, MetadataEndpoint);
 
 fn service() -> OpenApiService<Endpoints, ()> {
-    let endpoints = (TokenEndpoint, SessionEndpoint, LoginEndpoint, LogoutEndpoint, MetadataEndpoint);
+    let endpoints = (TokenEndpoint, SessionEndpoint, LoginEndpoint, LogoutEndpoint, AccountEndpoint, MetadataEndpoint);
     OpenApiService::new(endpoints, "Regrant", env!("CARGO_PKG_VERSION"))
         .description("An OAuth 2.0 authorization server whose refresh is right under any retry.")
         .license(LicenseObject::new("MIT OR Apache-2.0").url("https://spdx.org/licenses/MIT.html"))

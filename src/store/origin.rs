@@ -6,13 +6,15 @@ use serde::{Deserialize, Serialize};
 
 /// The longest User-Agent that is kept, bytes.
 const MAX_AGENT: usize = 64;
+/// As much of a User-Agent is looked at, bytes.
+const MAX_READ: usize = 256;
 
 /// Where a request came from. Nothing is decided by it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// The client's IP address; empty when it is not known.
     pub address: String,
-    /// The beginning of its User-Agent, in printable ASCII.
+    /// The beginning of its User-Agent, without what all browsers say, in printable ASCII.
     pub agent: String,
 }
 
@@ -20,10 +22,22 @@ impl Origin {
     /// From an address and a User-Agent header, cut to what is worth keeping.
     pub fn new(address: Option<IpAddr>, agent: &[u8]) -> Self {
         let printable = |byte: &u8| char::from(if matches!(byte, 0x20..=0x7e) { *byte } else { b'?' });
-        Self {
-            address: address.map(|address| address.to_string()).unwrap_or_default(),
-            agent: agent.iter().take(MAX_AGENT).map(printable).collect(),
-        }
+        let agent: String = agent.iter().take(MAX_READ).map(printable).collect();
+        let address = address.map(|address| address.to_string()).unwrap_or_default();
+        Self { address, agent: distinctive(&agent).chars().take(MAX_AGENT).collect() }
+    }
+}
+
+/// Without what every browser says for historical reasons: what tells them apart would be cut off.
+fn distinctive(agent: &str) -> String {
+    let agent = agent.strip_prefix("Mozilla/5.0 ").unwrap_or(agent);
+    let agent = match (agent.find("AppleWebKit/"), agent.split_once("(KHTML, like Gecko) ")) {
+        (Some(start), Some((before, rest))) if start < before.len() => format!("{}{rest}", &agent[..start]),
+        _ => agent.replace("Gecko/20100101 ", ""),
+    };
+    match agent.contains("Chrome/") {
+        true => agent.replace(" Mobile Safari/537.36", " Mobile").replace(" Safari/537.36", ""),
+        false => agent,
     }
 }
 

@@ -107,10 +107,12 @@ pub enum RevocationReason {
     Operator,
     /// The client revoked it (RFC 7009).
     Client,
+    /// Its owner revoked it on the account page.
+    ResourceOwner,
 }
 
 impl RevocationReason {
-    const ALL: [(Self, &'static str); 7] = [
+    const ALL: [(Self, &'static str); 8] = [
         (Self::Replay, "replay"),
         (Self::FromTheFuture, "future"),
         (Self::OwnerEpoch, "owner"),
@@ -118,6 +120,7 @@ impl RevocationReason {
         (Self::Overflow, "overflow"),
         (Self::Operator, "operator"),
         (Self::Client, "client"),
+        (Self::ResourceOwner, "account"),
     ];
 
     /// The word that is stored and logged.

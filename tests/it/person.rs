@@ -41,7 +41,6 @@ impl Person {
         self.post(&form_action(&page.text), &all).await
     }
 
-    #[allow(dead_code, reason = "for the pages to come")]
     /// Follows a redirect within the server.
     pub async fn follow(&mut self, answer: &Answer) -> Answer {
         assert_eq!(answer.status, 303, "{answer:?}");

@@ -1,6 +1,6 @@
 //! The pages in German.
 
-use super::{ErrorTexts, LoginTexts, LogoutTexts, Texts, Trouble};
+use super::{AccountTexts, ErrorTexts, LoginTexts, LogoutTexts, Texts, Trouble};
 
 pub(super) const TEXTS: Texts = Texts {
     lang: "de",
@@ -46,5 +46,58 @@ pub(super) const TEXTS: Texts = Texts {
         done: "Sie sind abgemeldet",
         done_advice: "Sie können diese Seite schließen.",
         again: "Wieder anmelden",
+    },
+    account: AccountTexts {
+        title: "Ihr Konto",
+        signed_in_as: |name| format!("Sie sind als {name} angemeldet."),
+        apps: "Apps und Geräte mit Zugriff",
+        apps_advice: "Entfernen Sie, was Sie nicht kennen oder nicht mehr brauchen. Die App muss Sie dann neu um Erlaubnis bitten.",
+        no_apps: "Keine App und kein Gerät hat Zugriff auf Ihr Konto.",
+        used: "Zuletzt benutzt",
+        allowed: "erlaubt",
+        may: "Darf nutzen:",
+        remove: "Zugriff entziehen",
+        remove_all: "Allen Apps und Geräten den Zugriff entziehen",
+        browsers: "Wo Sie angemeldet sind",
+        this_browser: "dieser Browser",
+        signed_in: "angemeldet",
+        sign_out: "Abmelden",
+        end_browser: "Dort abmelden",
+        end_other_browsers: "In allen anderen Browsern abmelden",
+        password: "Passwort",
+        password_advice: "Ein neues Passwort entzieht allen Apps und Geräten den Zugriff und meldet Sie in allen anderen Browsern ab.",
+        current_password: "Bisheriges Passwort",
+        new_password: "Neues Passwort",
+        new_password_again: "Neues Passwort noch einmal",
+        change_password: "Passwort ändern",
+        wrong_password: "Das bisherige Passwort ist falsch.",
+        repetition_differs: "Die beiden neuen Passwörter sind verschieden.",
+        too_short: |least| format!("Das neue Passwort braucht mindestens {least} Zeichen."),
+        too_long: "Das neue Passwort ist zu lang: höchstens 256 Zeichen.",
+        forbidden: "Das neue Passwort darf nicht leer sein und keine Steuerzeichen enthalten.",
+        everywhere: "Überall abmelden",
+        everywhere_advice: "Entzieht allen Apps und Geräten den Zugriff und meldet Sie in allen Browsern ab, auch in diesem. Tun Sie das, wenn Sie glauben, dass jemand anderes in Ihrem Konto ist, und ändern Sie danach Ihr Passwort.",
+        log_out_everywhere: "Überall abmelden",
+        done: &[
+            ("removed", "Der Zugriff ist entzogen. Was die App noch in Händen hat, läuft in wenigen Minuten ab."),
+            ("all_removed", "Keine App hat mehr Zugriff. Was sie noch in Händen haben, läuft in wenigen Minuten ab."),
+            ("browser_ended", "Jener Browser ist abgemeldet."),
+            ("others_ended", "Alle anderen Browser sind abgemeldet."),
+            ("password", "Ihr Passwort ist geändert. Alles außer diesem Browser ist abgemeldet."),
+        ],
+        device: |app, system| match (app, system) {
+            (Some(app), Some(system)) => format!("{app}, {system}"),
+            (Some(known), None) | (None, Some(known)) => known.to_owned(),
+            (None, None) => "Unbekanntes Gerät".to_owned(),
+        },
+        ago: |seconds| match (seconds / 60, seconds / 3600, seconds / 86_400) {
+            (..=0, ..) => "gerade eben".to_owned(),
+            (1, ..) => "vor einer Minute".to_owned(),
+            (minutes, 0, _) => format!("vor {minutes} Minuten"),
+            (_, 1, _) => "vor einer Stunde".to_owned(),
+            (_, hours, 0) => format!("vor {hours} Stunden"),
+            (_, _, 1) => "vor einem Tag".to_owned(),
+            (_, _, days) => format!("vor {days} Tagen"),
+        },
     },
 };

@@ -1,6 +1,6 @@
 //! The pages in English.
 
-use super::{ErrorTexts, LoginTexts, LogoutTexts, Texts, Trouble};
+use super::{AccountTexts, ErrorTexts, LoginTexts, LogoutTexts, Texts, Trouble};
 
 pub(super) const TEXTS: Texts = Texts {
     lang: "en",
@@ -46,5 +46,58 @@ pub(super) const TEXTS: Texts = Texts {
         done: "You are signed out",
         done_advice: "You can close this page.",
         again: "Sign in again",
+    },
+    account: AccountTexts {
+        title: "Your account",
+        signed_in_as: |name| format!("You are signed in as {name}."),
+        apps: "Apps and devices with access",
+        apps_advice: "Remove what you don’t recognise or no longer use. It then has to ask you again.",
+        no_apps: "No app or device has access to your account.",
+        used: "Last used",
+        allowed: "allowed",
+        may: "May use:",
+        remove: "Remove access",
+        remove_all: "Remove access of all apps and devices",
+        browsers: "Where you are signed in",
+        this_browser: "this browser",
+        signed_in: "signed in",
+        sign_out: "Sign out",
+        end_browser: "Sign out there",
+        end_other_browsers: "Sign out of all other browsers",
+        password: "Password",
+        password_advice: "A new password ends the access of all apps and devices and signs you out of all other browsers.",
+        current_password: "Current password",
+        new_password: "New password",
+        new_password_again: "New password, once more",
+        change_password: "Change password",
+        wrong_password: "The current password is wrong.",
+        repetition_differs: "The two new passwords differ.",
+        too_short: |least| format!("The new password needs at least {least} characters."),
+        too_long: "The new password is too long: 256 characters at most.",
+        forbidden: "The new password can’t be empty or contain control characters.",
+        everywhere: "Log out everywhere",
+        everywhere_advice: "Ends the access of all apps and devices and signs you out of all browsers, this one too. Do it when you think that somebody else is in your account, then change your password.",
+        log_out_everywhere: "Log out everywhere",
+        done: &[
+            ("removed", "Access removed. What the app still holds runs out within minutes."),
+            ("all_removed", "No app has access any more. What they still hold runs out within minutes."),
+            ("browser_ended", "That browser is signed out."),
+            ("others_ended", "All other browsers are signed out."),
+            ("password", "Your password is changed. Everything but this browser is signed out."),
+        ],
+        device: |app, system| match (app, system) {
+            (Some(app), Some(system)) => format!("{app} on {system}"),
+            (Some(known), None) | (None, Some(known)) => known.to_owned(),
+            (None, None) => "Unknown device".to_owned(),
+        },
+        ago: |seconds| match (seconds / 60, seconds / 3600, seconds / 86_400) {
+            (..=0, ..) => "just now".to_owned(),
+            (1, ..) => "a minute ago".to_owned(),
+            (minutes, 0, _) => format!("{minutes} minutes ago"),
+            (_, 1, _) => "an hour ago".to_owned(),
+            (_, hours, 0) => format!("{hours} hours ago"),
+            (_, _, 1) => "a day ago".to_owned(),
+            (_, _, days) => format!("{days} days ago"),
+        },
     },
 };

@@ -4,9 +4,11 @@
 //!
 //! Not here: where the texts stand, see `pages/*.html`; the error texts of the wire, see `error.rs`.
 
+mod account;
 mod de;
 mod en;
 
+pub use self::account::AccountTexts;
 use poem::http::{HeaderMap, header};
 
 /// A language that the pages speak.
@@ -58,6 +60,8 @@ pub struct Texts {
     pub login: LoginTexts,
     /// The sign-out page.
     pub logout: LogoutTexts,
+    /// The account page.
+    pub account: AccountTexts,
 }
 
 /// The sign-in page.

@@ -1,0 +1,115 @@
+//! Collects what the account page shows: the apps and devices with access, and the browsers that are signed in.
+//!
+//! Not here: what the forms of the page do, see `mod.rs`.
+
+use super::device::describe;
+use crate::{
+    App,
+    clock::Timestamp,
+    http::texts::AccountTexts,
+    ids::GrantId,
+    resource_owner::BrowserSession,
+    store::{GrantRecord, GrantStatus, Origin, StoreError},
+};
+
+/// An app or device with access.
+pub(super) struct Access {
+    /// The grant, as the form names it.
+    pub(super) id: String,
+    /// The client.
+    pub(super) client: String,
+    /// What it may.
+    pub(super) scope: Vec<String>,
+    /// Where it was last used, and when.
+    pub(super) place: Place,
+}
+
+/// A browser that is signed in.
+pub(super) struct BrowserEntry {
+    /// The session, as the form names it.
+    pub(super) id: String,
+    /// Whether it is the one that asks.
+    pub(super) current: bool,
+    /// Where the sign-in came from, and when it was last used.
+    pub(super) place: Place,
+}
+
+/// Where and when, in words.
+pub(super) struct Place {
+    /// The device, as far as it is known.
+    pub(super) device: String,
+    /// Its address, or nothing.
+    pub(super) address: String,
+    /// When it began.
+    pub(super) since: String,
+    /// When it was last used.
+    pub(super) used: String,
+}
+
+/// The owner's living grants, the last used first. Those of a client that was disabled, deleted or replaced are dead.
+pub(super) async fn living_grants(
+    session: &BrowserSession,
+    app: &App,
+) -> Result<Vec<(GrantId, GrantRecord)>, StoreError> {
+    let mut living = Vec::new();
+    for id in app.store.grants_of(session.owner.id()).await? {
+        let Some(record) = app.store.grant(session.owner.id(), id).await? else { continue };
+        let alive = record.status == GrantStatus::Active
+            && record.owner_epoch == session.owner.epoch()
+            && session.now < record.expires_at();
+        if alive && app.store.client(&record.client_id).await?.is_some_and(|client| client.epoch == record.client_epoch)
+        {
+            living.push((id, record));
+        }
+    }
+    living.sort_by_key(|(_, record)| std::cmp::Reverse(record.current_since));
+    Ok(living)
+}
+
+/// The apps and devices with access.
+pub(super) async fn accesses(
+    session: &BrowserSession,
+    app: &App,
+    texts: &AccountTexts,
+) -> Result<Vec<Access>, StoreError> {
+    let living = living_grants(session, app).await?;
+    let access = |(id, record): (GrantId, GrantRecord)| Access {
+        id: id.to_string(),
+        client: record.client_id.to_string(),
+        scope: record.scope.as_str().split_whitespace().map(str::to_owned).collect(),
+        place: Place::new(&record.last_used_from, record.created_at, record.current_since, session.now, texts),
+    };
+    Ok(living.into_iter().map(access).collect())
+}
+
+/// The browsers that are signed in; the one that asks comes first.
+pub(super) async fn browsers(
+    session: &BrowserSession,
+    app: &App,
+    texts: &AccountTexts,
+) -> Result<Vec<BrowserEntry>, StoreError> {
+    let sessions = app.store.sessions_of(session.owner.id()).await?;
+    let mut browsers: Vec<BrowserEntry> = sessions
+        .into_iter()
+        .map(|record| BrowserEntry {
+            id: record.id.to_string(),
+            current: record.id == session.id,
+            place: Place::new(&record.origin, record.signed_in_at, record.last_used_at, session.now, texts),
+        })
+        .collect();
+    browsers.sort_by_key(|browser| !browser.current);
+    Ok(browsers)
+}
+
+impl Place {
+    fn new(origin: &Origin, since: Timestamp, used: Timestamp, now: Timestamp, texts: &AccountTexts) -> Self {
+        let ago = |at: Timestamp| (texts.ago)(now.since(at) / 1000);
+        let (app, system) = describe(&origin.agent);
+        Self {
+            device: (texts.device)(app, system),
+            address: origin.address.clone(),
+            since: ago(since),
+            used: ago(used),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""Looks after an account in a real browser: removes an app, ends a browser session, changes the password.
+
+    tests/browser/account.py BASE_URL SCREENSHOT_DIR
+
+BASE_URL is a running `regrant dev`. Needs the Debian packages chromium and chromium-driver (or their paths in CHROMIUM
+and CHROMEDRIVER), and nothing besides Python's standard library.
+"""
+
+import base64
+import json
+import os
+import sys
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+from webdriver import Browser, Checks, WaitFailed
+
+USER, PASSWORD, OTHER_PASSWORD = "demo", "demo-password", "another-password"
+DONE = "//p[@role='status']"
+PROBLEM = "//p[@role='alert']"
+SIGN_IN = "//input[@name='password']"
+APPS = "//section[@aria-labelledby='apps-title']"
+BROWSERS = "//section[@aria-labelledby='browsers-title']"
+
+
+def button(value):
+    return f"//button[@name='action' and @value='{value}']"
+
+
+def get_token(browser, client, agent, password=PASSWORD):
+    """Gets tokens as an app does, so that there is something to see."""
+    form = {"grant_type": "password", "username": USER, "password": password, "client_id": client, "scope": "profile read"}
+    headers = {"User-Agent": agent}
+    if client == "demo":
+        headers["Authorization"] = "Basic " + base64.b64encode(b"demo:demo-secret").decode()
+    request = urllib.request.Request(
+        browser.base + "/oauth2/token", urllib.parse.urlencode(form).encode(), headers, method="POST"
+    )
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as response:
+        return json.load(response)
+
+
+def sign_in(browser, password=PASSWORD):
+    browser.wait(SIGN_IN, "the sign-in page")
+    browser.fill("//input[@name='username']", USER)
+    browser.fill(SIGN_IN, password)
+    browser.click("//main//button")
+
+
+def signs_in_on_the_way(browser, checks, shots):
+    get_token(browser, "demo", "okhttp/4.12.0")
+    get_token(browser, "demo", "curl/8.14.1")
+    get_token(
+        browser,
+        "demo-public",
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 "
+        "Mobile/15E148 Safari/604.1",
+    )
+    browser.open("/account")
+    sign_in(browser)
+    browser.wait(APPS, "the account page")
+    text = browser.text(APPS)
+    for shown in ("okhttp", "curl", "Safari on iPhone", "127.0.0.1", "profile"):
+        checks.that(f"the page shows {shown}", shown in text, text)
+    checks.that("the page marks this browser", "this browser" in browser.text(BROWSERS), browser.text(BROWSERS))
+    for width, name in [(1280, "desktop"), (390, "phone")]:
+        for scheme in ("light", "dark"):
+            browser.resize(width, whole_page(browser, width))
+            browser.emulate(scheme)
+            browser.screenshot(shots / f"account-1-{name}-{scheme}.png")
+    browser.emulate("light")
+    checks.that("nothing is wider than a phone", browser.script("return document.documentElement.scrollWidth") <= 390)
+    browser.call("POST", "/goog/cdp/execute", {"cmd": "Emulation.clearDeviceMetricsOverride", "params": {}})
+
+
+def whole_page(browser, width):
+    """The height of the whole page at this width, so that a screenshot shows all of it."""
+    browser.resize(width, 800)
+    return browser.script("return document.documentElement.scrollHeight")
+
+
+def removes_an_app(browser, checks, shots):
+    before = len(browser.find_all(button("remove")))
+    browser.click(f"{APPS}//li[contains(., 'curl')]{button('remove')}")
+    browser.wait(DONE, "the answer")
+    checks.that("the page says what happened", "Access removed" in browser.text(DONE), browser.text(DONE))
+    checks.that("the app is gone", len(browser.find_all(button("remove"))) == before - 1)
+    checks.that("the others are there", "okhttp" in browser.text(APPS))
+    browser.screenshot(shots / "account-2-removed.png")
+
+
+def ends_another_browser(browser, checks, shots):
+    with Browser(browser.base, browser.chromium, browser.chromedriver) as other:
+        other.open("/account")
+        sign_in(other)
+        other.wait(APPS, "the account page in the other browser")
+        browser.open("/account")
+        browser.click(button("end_browser"))
+        browser.wait(DONE, "the answer")
+        checks.that("the other browser is off the list", not browser.present(button("end_browser")))
+        other.open("/account")
+        checks.that("and signed out", bool(other.wait(SIGN_IN, "the sign-in page")))
+
+
+def change_password(browser, old, new, again=None):
+    browser.fill("//input[@id='current_password']", old)
+    browser.fill("//input[@id='new_password']", new)
+    browser.fill("//input[@id='new_password_again']", again or new)
+    browser.click(button("change_password"))
+
+
+def changes_the_password(browser, checks, shots):
+    change_password(browser, "wrong", OTHER_PASSWORD)
+    browser.wait(PROBLEM, "the refusal")
+    checks.that("a wrong password is told", "wrong" in browser.text(PROBLEM), browser.text(PROBLEM))
+    browser.scroll_to("//h2[@id='password-title']")
+    browser.screenshot(shots / "account-3-wrong-password.png")
+    change_password(browser, PASSWORD, OTHER_PASSWORD)
+    browser.wait(DONE, "the answer")
+    checks.that("a new password is told", "password is changed" in browser.text(DONE), browser.text(DONE))
+    checks.that("no app has access any more", not browser.present(button("remove")), browser.text(APPS))
+    browser.open("/account")
+    checks.that("this browser stays signed in", bool(browser.wait(APPS, "the account page")))
+    browser.screenshot(shots / "account-4-password-changed.png")
+    change_password(browser, OTHER_PASSWORD, PASSWORD)
+    browser.wait(DONE, "the answer")
+
+
+def logs_out_everywhere(browser, checks, shots):
+    token = get_token(browser, "demo", "okhttp/4.12.0")
+    browser.open("/account")
+    browser.click(button("log_out_everywhere"))
+    browser.until(lambda: browser.call("GET", "/url").endswith("/logout"), "the sign-out page")
+    browser.open("/account")
+    checks.that("logging out everywhere ends this session too", bool(browser.wait(SIGN_IN, "the sign-in page")))
+    sign_in(browser)
+    browser.wait(APPS, "the account page")
+    checks.that("and the access of apps", bool(token) and not browser.present(button("remove")), browser.text(APPS))
+
+
+def works_without_scripts(browser, checks, shots):
+    scripts = browser.script("return document.scripts.length")
+    checks.that("the page has no script", scripts == 0, scripts)
+
+
+def stayed_quiet(browser, checks, shots):
+    # Chromium reports each refused form; that was meant.
+    messages = [entry["message"] for entry in browser.log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+    console = [message for message in messages if "responded with a status of 400" not in message]
+    checks.that("the console has no errors and no CSP violations", not console, "\n".join(console))
+
+
+def main():
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    shots = Path(sys.argv[2])
+    shots.mkdir(parents=True, exist_ok=True)
+    checks = Checks()
+    steps = [
+        signs_in_on_the_way,
+        removes_an_app,
+        ends_another_browser,
+        changes_the_password,
+        logs_out_everywhere,
+        works_without_scripts,
+        stayed_quiet,
+    ]
+    with Browser(
+        sys.argv[1].rstrip("/"),
+        os.environ.get("CHROMIUM", "/usr/bin/chromium"),
+        os.environ.get("CHROMEDRIVER", "/usr/bin/chromedriver"),
+    ) as browser:
+        for step in steps:
+            try:
+                step(browser, checks, shots)
+            except WaitFailed as failed:
+                checks.that(step.__name__, False, str(failed))
+                browser.screenshot(shots / f"failed-{step.__name__}.png")
+                break
+    sys.exit(checks.summary())
+
+
+if __name__ == "__main__":
+    main()

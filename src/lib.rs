@@ -26,6 +26,7 @@
 //! ids.rs              identifiers, parsed
 //! scope.rs            a set of scope tokens
 //! resource.rs         the resources that a token is for
+//! failpoint.rs        ends the process at named steps, in the builds of the proof only
 //! secret.rs           redacted types; the keys derived from the server's one secret
 //! ```
 //!
@@ -54,6 +55,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod failpoint;
 pub mod grant;
 pub mod http;
 pub mod ids;

@@ -29,6 +29,7 @@ use crate::{
     App,
     client::{GrantType, authentication, authentication::Credentials},
     error::{InvalidGrant, InvalidRequest, TokenError},
+    failpoint,
     grant::{self, TokenRequest},
     secret::SecretText,
     store::Delivery,
@@ -119,10 +120,12 @@ impl TokenEndpoint {
             tracing::error!(%panic, "the token endpoint panicked");
             Err(TokenError::ServerError(panic.to_string()))
         });
-        TokenAnswer(match outcome {
+        let response = match outcome {
             Ok(issued) => render(issued),
             Err(error) => ErrorRenderer::new(app.issuer.url()).token_error(&error),
-        })
+        };
+        failpoint::pass("before the response");
+        TokenAnswer(response)
     }
 }
 
@@ -131,6 +134,7 @@ async fn answer(context: &RequestContext, body: TokenBody, app: &App) -> Result<
     let (credentials, request) = body.parse(&context.headers, app)?;
     let client = authentication::authenticate(credentials, app.store.as_ref(), app.store.now()).await?;
     context.client.set(client.id.clone());
+    failpoint::pass("after client authentication");
     let grant = grant::validate(request?, client, app).await?;
     app.issuer.issue(grant, Delivery::Body, &context.origin(), app.store.as_ref()).await
 }

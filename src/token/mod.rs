@@ -20,6 +20,7 @@ use crate::{
     clock::Timestamp,
     config::Config,
     error::{InvalidGrant, InvalidScope, InvalidTarget, TokenError},
+    failpoint,
     grant::{ValidGrant, access::GrantedAccess},
     ids::{ClientId, GrantId, Subject},
     scope::Scope,
@@ -225,6 +226,7 @@ impl Issuer {
             gid: Some(token.grant.to_string()),
         };
         let access_token = self.signing.sign(&claims).map_err(TokenError::ServerError)?;
+        failpoint::pass("after signing");
         let refresh_token =
             refreshable.then(|| (self.refresh.encode(token, live.key_id), live.expires_at.seconds_left(live.now)));
         Ok(IssuedTokens {
@@ -275,7 +277,10 @@ fn live_from_creation(new: &NewGrant, subject: Subject, now: Timestamp) -> LiveG
 /// Rotates, once more when the store's clock is ahead of our guess.
 async fn rotate(presented: &mut Presented, store: &dyn Store) -> Result<(LiveGrant, &'static str), TokenError> {
     for _ in 0..2 {
-        return match store.rotate(presented).await? {
+        failpoint::pass("before the store write");
+        let rotation = store.rotate(presented).await?;
+        failpoint::pass("reply read");
+        return match rotation {
             Rotation::Rotated(live) => Ok((live, "rotated")),
             Rotation::Repeated(live) => Ok((live, "repeated")),
             Rotation::Repaired(live) => Ok((live, "repaired")),

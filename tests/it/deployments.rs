@@ -233,7 +233,12 @@ pub struct Standalone {
 
 impl Standalone {
     pub fn start() -> Self {
-        Self { nodes: vec![Node::start(&[])] }
+        Self::start_with(&[])
+    }
+
+    /// Starts one with these arguments after our own.
+    pub fn start_with(more: &[&str]) -> Self {
+        Self { nodes: vec![Node::start(more)] }
     }
 }
 

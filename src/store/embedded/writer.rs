@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::schema;
 use crate::{
     clock::{Clock, Timestamp},
+    failpoint,
     store::StoreError,
 };
 
@@ -169,7 +170,10 @@ impl WriterThread {
             let pause = if deleted == SWEEP_LIMIT { SWEEP_AGAIN_MS } else { SWEEP_EVERY_MS };
             self.next_sweep = self.last.plus(pause);
         }
-        Ok(transaction.commit()?)
+        failpoint::pass("before the commit");
+        transaction.commit()?;
+        failpoint::pass("after the commit");
+        Ok(())
     }
 
     /// Keeps a failure for [`Writer::failure`], and logs the first of a row and the end of it.

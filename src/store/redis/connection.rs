@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, Timestamp},
+    failpoint,
     store::StoreError,
 };
 
@@ -243,6 +244,7 @@ impl Connection {
             let spent = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
             let deadline = node.now().plus(time_ms.saturating_sub(spent));
             let connection = line.connection();
+            failpoint::pass_soon("request written");
             let answer = if asking {
                 call.send(&mut Asking(connection), deadline).await
             } else {

@@ -3,7 +3,9 @@ use std::{env, error, sync::Arc, time::Duration};
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, jwk::JwkSet};
 use poem::web::headers::{Authorization, HeaderMapExt, authorization::Bearer};
-use poem::{EndpointExt, Error, IntoResponse, Request, Result, Route, Server, get, handler, http::StatusCode, web::Data};
+use poem::{
+    EndpointExt, Error, IntoResponse, Request, Result, Route, Server, get, handler, http::StatusCode, web::Data,
+};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{sync::RwLock, time};
 

@@ -337,6 +337,18 @@ impl Sentinel {
         self.wait_for_another(master);
     }
 
+    /// Waits until every replica that runs follows the master.
+    pub fn wait_until_whole(&self) {
+        until("the replicas follow", || {
+            let master = self.master();
+            self.nodes.iter().enumerate().filter(|(index, node)| *index != master && node.runs()).all(|(_, node)| {
+                let info = node.info();
+                let is = |name: &str, value: &str| info.get(name).is_some_and(|found| found == value);
+                is("master_link_status", "up") && is("master_port", &self.nodes[master].port.to_string())
+            })
+        });
+    }
+
     fn wait_for_another(&self, than: usize) {
         until("another master", || {
             let master = self.master();
@@ -383,7 +395,7 @@ impl Deployment for Sentinel {
         // Sentinel would tell it so after some seconds.
         let follow = format!("127.0.0.1 {}", self.nodes[master].port);
         self.nodes[index].restart(&["--replicaof", &follow]);
-        until("it follows the master", || self.nodes[index].info_is("master_link_status", "up"));
+        self.wait_until_whole();
     }
 }
 

@@ -59,7 +59,7 @@ pub(super) struct Connection {
 
 /// Why a command was not answered, and what follows.
 enum Trouble {
-    /// It did not leave: the server can't be reached.
+    /// It was not carried out: no server that could was reached in time.
     Unsent(String),
     /// It may have been carried out, but will not be any more.
     Unknown(String),
@@ -284,6 +284,8 @@ impl Connection {
                     tokio::time::sleep(PAUSE).await;
                     hops = 0;
                 }
+                // Forgotten between its loading and its run.
+                ServerErrorKind::NoScript if retries < RETRIES => retries += 1,
                 ServerErrorKind::ReadOnly
                 | ServerErrorKind::ClusterDown
                 | ServerErrorKind::MasterDown
@@ -299,7 +301,7 @@ impl Connection {
                 _ => return Err(Trouble::Refused(text)),
             }
             if Instant::now() >= end {
-                return Err(Trouble::Refused(text));
+                return Err(Trouble::Unsent(text));
             }
         }
     }

@@ -179,6 +179,29 @@ async fn a_master_under_sentinels_keeps_the_contract_of_a_store() {
     session_contract::all_on(&sentinel.url(), || emptied(&sentinel)).await;
 }
 
+/// The line of the shipped redis.conf that names the server's own user, as a command with a password.
+fn access_rule() -> Vec<String> {
+    let line = include_str!("../../deploy/redis.conf").lines().find(|line| line.starts_with("#user regrant")).unwrap();
+    let rule = line.replace("#user", "ACL SETUSER").replace(">PASSWORD", ">p@ss");
+    rule.split(' ').map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rights_in_the_shipped_configuration_are_enough() {
+    let (cluster, sentinel) = (Cluster::start(), Sentinel::start());
+    let rule = access_rule();
+    let rule: Vec<&str> = rule.iter().map(String::as_str).collect();
+    for node in cluster.nodes().iter().chain(sentinel.nodes()) {
+        let () = node.ask(&rule).unwrap();
+    }
+    let as_itself = |url: String| url.replace("://", "://regrant:p%40ss@");
+    store_contract::all_on(&as_itself(cluster.url()), || emptied(&cluster)).await;
+    session_contract::all_on(&as_itself(sentinel.url()), || emptied(&sentinel)).await;
+    store_contract::all_on(&as_itself(sentinel.url()), || emptied(&sentinel)).await;
+    let nobody = cluster.url().replace("://", "://regrant:wrong@");
+    assert!(regrant::store::open(&nobody, Clock::system()).await.is_err());
+}
+
 /// Kills a master while the crowd refreshes and others are logged out: nobody of the crowd is logged out, and all the
 /// others stay so.
 async fn survives_the_death_of_a_master(deployment: &mut impl Deployment) {

@@ -168,7 +168,8 @@ impl Node {
             .await
             .map_err(|_| "too many revocations wait for the replicas")?
             .map_err(|error| error.to_string())?;
-        let (connection, replication) = self.confirmed_master().await.map_err(|error| error.to_string())?;
+        let (connection, replication) =
+            self.confirmed_master().await.map_err(|error| format!("{}: {error}", self.address))?;
         if replication.role != "master" {
             self.abandon();
             return Err(format!("{} is a replica now", self.address));

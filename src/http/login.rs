@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Where somebody goes who came to sign in and for nothing else.
-const HOME: &str = "/logout";
+const HOME: &str = "/account";
 
 #[derive(Template)]
 #[template(path = "login.html")]

@@ -4,7 +4,7 @@
     tests/browser/account.py BASE_URL SCREENSHOT_DIR
 
 BASE_URL is a running `regrant dev`. Needs the Debian packages chromium and chromium-driver (or their paths in CHROMIUM
-and CHROMEDRIVER), and nothing besides Python's standard library.
+and CHROMEDRIVER), axe-core in target/tools/axe (or its path in AXE_CORE), and nothing besides Python's standard library.
 """
 
 import base64
@@ -59,8 +59,11 @@ def signs_in_on_the_way(browser, checks, shots):
         "Mobile/15E148 Safari/604.1",
     )
     browser.open("/account")
+    browser.wait(SIGN_IN, "the sign-in page")
+    browser.accessibility(checks, "sign-in")
     sign_in(browser)
     browser.wait(APPS, "the account page")
+    browser.accessibility(checks, "account")
     text = browser.text(APPS)
     for shown in ("okhttp", "curl", "Safari on iPhone", "127.0.0.1", "profile"):
         checks.that(f"the page shows {shown}", shown in text, text)
@@ -115,6 +118,7 @@ def changes_the_password(browser, checks, shots):
     change_password(browser, "wrong", OTHER_PASSWORD)
     browser.wait(PROBLEM, "the refusal")
     checks.that("a wrong password is told", "wrong" in browser.text(PROBLEM), browser.text(PROBLEM))
+    browser.accessibility(checks, "account with a problem")
     browser.scroll_to("//h2[@id='password-title']")
     browser.screenshot(shots / "account-3-wrong-password.png")
     change_password(browser, PASSWORD, OTHER_PASSWORD)
@@ -133,6 +137,7 @@ def logs_out_everywhere(browser, checks, shots):
     browser.open("/account")
     browser.click(button("log_out_everywhere"))
     browser.until(lambda: browser.call("GET", "/url").endswith("/logout"), "the sign-out page")
+    browser.accessibility(checks, "signed out")
     browser.open("/account")
     checks.that("logging out everywhere ends this session too", bool(browser.wait(SIGN_IN, "the sign-in page")))
     sign_in(browser)

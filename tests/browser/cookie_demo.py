@@ -4,7 +4,7 @@
     tests/browser/cookie_demo.py BASE_URL SCREENSHOT_DIR
 
 BASE_URL is a running `regrant dev`. Needs the Debian packages chromium and chromium-driver (or their paths in CHROMIUM
-and CHROMEDRIVER), and nothing besides Python's standard library.
+and CHROMEDRIVER), axe-core in target/tools/axe (or its path in AXE_CORE), and nothing besides Python's standard library.
 """
 
 import base64
@@ -66,6 +66,7 @@ def events(browser):
 def starts_signed_out(browser, checks, shots):
     browser.open("/demo")
     browser.wait(SIGNED_OUT, "the sign-in form")
+    browser.accessibility(checks, "demo, signed out")
     for width, name in [(None, "desktop"), (390, "phone")]:
         shoot(browser, shots, f"demo-1-signed-out-{name}", width)
     sign_in(browser, "wrong")
@@ -89,6 +90,7 @@ def shoot(browser, shots, name, width):
 def signs_in(browser, checks, shots):
     sign_in(browser)
     browser.wait(SIGNED_IN, "the session")
+    browser.accessibility(checks, "demo, signed in")
     cookie = cookies(browser).get(COOKIE, {})
     wanted = {"httpOnly": True, "secure": True, "sameSite": "Strict", "path": "/"}
     found = {name: cookie.get(name) for name in wanted}

@@ -2,12 +2,14 @@
 
 import base64
 import json
+import os
 import shutil
 import subprocess
 import tempfile
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 from socket import socket
 
 DEADLINE_SECONDS = 20
@@ -17,6 +19,19 @@ ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 # Control+A, then all modifiers released (https://www.w3.org/TR/webdriver2/#keyboard-actions).
 SELECT_ALL = "\ue009a\ue000"
 BACKSPACE = "\ue003"
+
+
+# `npm ci` in target/tools/axe has put it there; see tests/run.
+AXE = Path(
+    os.environ.get("AXE_CORE", Path(__file__).parents[2] / "target/tools/axe/node_modules/axe-core/axe.min.js")
+)
+RUN_AXE = """
+const done = arguments[arguments.length - 1];
+axe.run(document, { resultTypes: ["violations"] }).then(
+  (results) => done(results.violations.map(({ id, help, nodes }) => ({ id, help, at: nodes.map((node) => node.html) }))),
+  (error) => done([{ id: "failed", help: String(error) }]),
+);
+"""
 
 
 class WaitFailed(Exception):
@@ -181,6 +196,15 @@ class Browser:
             if event["method"] == "Network.requestWillBeSent":
                 self.seen.append(event["params"]["request"]["url"])
         return self.seen
+
+    def accessibility(self, checks, page):
+        """Checks the page with axe-core, at WCAG 2.2 A and AA and its best practices, light and dark."""
+        for scheme in ("light", "dark"):
+            self.emulate(scheme)
+            self.script(AXE.read_text())
+            found = self.call("POST", "/execute/async", {"script": RUN_AXE, "args": []})
+            checks.that(f"axe-core finds nothing wrong: {page}, {scheme}", not found, json.dumps(found, indent=1))
+        self.emulate("light")
 
     # Acting
 

@@ -202,9 +202,22 @@ async fn a111_no_secret_is_in_the_log() {
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let in_query = http.post(format!("{}/oauth2/token?password=cAnArY&token=cAnArY", dev.url));
     Answer::of(in_query.form(&[("x", "cAnArY")])).await.assert_error(400, "invalid_request");
+
+    // Cookie mode: a login, a refresh, and one that is not from a page of the client.
+    let session = |path: &str| {
+        let post = http.post(format!("{}{path}", dev.url)).header("sec-fetch-site", "same-origin");
+        post.form(&[("client_id", "demo-public"), ("username", "demo"), ("password", "demo-password")])
+    };
+    let by_script = |request: reqwest::RequestBuilder| request.header("x-requested-by", "oauth");
+    let entered = Answer::of(by_script(session("/session"))).await;
+    let cookie = entered.header("set-cookie").split(';').next().unwrap();
+    secrets.extend([cookie.split_once('=').unwrap().1.to_owned(), entered.json()["access_token"].to_string()]);
+    Answer::of(session("/session/refresh").header("cookie", cookie)).await.assert_error(403, "access_denied");
+    let renewed = Answer::of(by_script(session("/session/refresh").header("cookie", cookie))).await;
+    secrets.push(renewed.header("set-cookie").split([';', '=']).nth(1).unwrap().to_owned());
     let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
     // One line for each request: the control.
-    assert_eq!(log.lines().filter(|line| line.contains("request_id")).count(), 10, "{log}");
+    assert_eq!(log.lines().filter(|line| line.contains("request_id")).count(), 13, "{log}");
     secrets.push("cAnArY".into());
     // As the Authorization header carries them.
     secrets.extend(["demo:demo-secret", "demo:cAnArY"].map(|credentials| STANDARD.encode(credentials)));

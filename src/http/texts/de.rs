@@ -57,7 +57,7 @@ pub(super) const TEXTS: Texts = Texts {
         allowed: "erlaubt",
         may: "Darf nutzen:",
         remove: "Zugriff entziehen",
-        remove_all: "Allen Apps und Geräten den Zugriff entziehen",
+        remove_all: "Allen den Zugriff entziehen",
         browsers: "Wo Sie angemeldet sind",
         this_browser: "dieser Browser",
         signed_in: "angemeldet",

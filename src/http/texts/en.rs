@@ -57,7 +57,7 @@ pub(super) const TEXTS: Texts = Texts {
         allowed: "allowed",
         may: "May use:",
         remove: "Remove access",
-        remove_all: "Remove access of all apps and devices",
+        remove_all: "Remove all access",
         browsers: "Where you are signed in",
         this_browser: "this browser",
         signed_in: "signed in",

@@ -63,8 +63,7 @@ impl ErrorRenderer {
             TokenError::TemporarilyUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             TokenError::ServerError(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        let code = error.code();
-        let mut response = self.render(status, code, error.description(), &format!("/docs/errors/{code}"));
+        let mut response = render(status, &self.token_error_body(error));
         let headers = response.headers_mut();
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(
@@ -78,14 +77,18 @@ impl ErrorRenderer {
         response
     }
 
+    /// The body of that response.
+    pub fn token_error_body(&self, error: &TokenError) -> OAuthError {
+        let code = error.code();
+        self.body(code, error.description(), &format!("/docs/errors/{code}"))
+    }
+
     /// The response for a request that reached no endpoint: unknown path, wrong method, a panic.
     pub fn outside_endpoints(&self, error: &poem::Error, allow: Option<&Documented>) -> Response {
         match error.status() {
-            StatusCode::NOT_FOUND => self.render(
+            StatusCode::NOT_FOUND => render(
                 StatusCode::NOT_FOUND,
-                "not_found",
-                "there is nothing at this path; see /docs".into(),
-                "/docs",
+                &self.body("not_found", "there is nothing at this path; see /docs".into(), "/docs"),
             ),
             StatusCode::METHOD_NOT_ALLOWED => {
                 let mut response = self.token_error(&InvalidRequest::Method.into());
@@ -111,17 +114,20 @@ impl ErrorRenderer {
         response
     }
 
-    fn render(&self, status: StatusCode, code: &str, description: String, page: &str) -> Response {
-        let body = OAuthError {
+    fn body(&self, code: &str, description: String, page: &str) -> OAuthError {
+        OAuthError {
             error: code.to_owned(),
             error_description: description,
             error_uri: format!("{}{page}", self.issuer),
-        };
-        let body = serde_json::to_vec(&body).unwrap_or_default();
-        let mut response = Response::builder().status(status).content_type("application/json").body(body);
-        no_store(&mut response);
-        response
+        }
     }
+}
+
+fn render(status: StatusCode, body: &OAuthError) -> Response {
+    let body = serde_json::to_vec(body).unwrap_or_default();
+    let mut response = Response::builder().status(status).content_type("application/json").body(body);
+    no_store(&mut response);
+    response
 }
 
 #[derive(Template)]

@@ -117,6 +117,38 @@ pub fn decode(bytes: &[u8]) -> Option<String> {
     String::from_utf8(decoded).ok().filter(|text| !text.contains('\0'))
 }
 
+/// Parameters that must not be in the query string.
+const BODY_PARAMETERS: [&str; 19] = [
+    "grant_type",
+    "client_id",
+    "client_secret",
+    "username",
+    "password",
+    "refresh_token",
+    "scope",
+    "resource",
+    "audience",
+    "code",
+    "code_verifier",
+    "client_assertion",
+    "client_assertion_type",
+    "assertion",
+    "device_code",
+    "subject_token",
+    "actor_token",
+    "access_token",
+    "token",
+];
+
+/// Whether the query string has a parameter that belongs in the body.
+pub fn parameters_in_query(request: &Request) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    query
+        .split('&')
+        .filter_map(|pair| pair.split('=').next())
+        .any(|name| decode(name.as_bytes()).is_none_or(|name| BODY_PARAMETERS.contains(&name.as_str())))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,15 +3,14 @@
 
 use std::sync::Arc;
 
-use poem::{IntoResponse, Response, web::Data};
-use poem_openapi::{
-    ApiResponse, Object, OpenApi,
-    registry::{MetaMediaType, MetaResponse, MetaResponses, Registry},
-    types::Type,
-};
+use poem::{Response, web::Data};
+use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 
-use super::Tag;
+use super::{
+    Tag,
+    contract::{Answer, FOR_AN_HOUR, Operation, Success},
+};
 use crate::{App, client::GrantType};
 
 /// How long a verifier may keep the documents, seconds. A new signing key must be published this long
@@ -68,6 +67,33 @@ struct JsonWebKey {
     e: Option<String>,
 }
 
+/// What the document says about them.
+pub const OPERATIONS: &[Operation] = &[
+    Operation {
+        id: "getAuthorizationServerMetadata",
+        see: ("RFC 8414: authorization server metadata", "https://www.rfc-editor.org/rfc/rfc8414#section-3"),
+        requests: &[],
+        fields: &[],
+        success: Success {
+            status: 200,
+            description: "What this server can do.",
+            headers: &[FOR_AN_HOUR],
+            examples: Vec::new,
+        },
+        errors: |_| vec![],
+        notes: &[],
+    },
+    Operation {
+        id: "getJwks",
+        see: ("RFC 7517: JSON Web Key", "https://www.rfc-editor.org/rfc/rfc7517#section-5"),
+        requests: &[],
+        fields: &[],
+        success: Success { status: 200, description: "The public keys.", headers: &[FOR_AN_HOUR], examples: Vec::new },
+        errors: |_| vec![],
+        notes: &[],
+    },
+];
+
 /// The endpoints.
 pub struct MetadataEndpoint;
 
@@ -82,10 +108,10 @@ impl MetadataEndpoint {
         operation_id = "getAuthorizationServerMetadata",
         tag = "Tag::Discovery"
     )]
-    async fn metadata(&self, Data(app): Data<&Arc<App>>) -> Document<Metadata> {
+    async fn metadata(&self, Data(app): Data<&Arc<App>>) -> Answer<Metadata> {
         let issuer = app.issuer.url();
         let texts = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
-        Document::of(&Metadata {
+        cacheable(&Metadata {
             issuer: issuer.to_owned(),
             token_endpoint: format!("{issuer}/oauth2/token"),
             jwks_uri: format!("{issuer}/.well-known/jwks.json"),
@@ -104,47 +130,18 @@ impl MetadataEndpoint {
     ///
     /// Verify access tokens with them; look a token's key up by `kid`.
     #[oai(path = "/.well-known/jwks.json", method = "get", operation_id = "getJwks", tag = "Tag::Discovery")]
-    async fn jwks(&self, Data(app): Data<&Arc<App>>) -> Document<JwkSet> {
-        Document::of(&app.issuer.signing().jwks())
+    async fn jwks(&self, Data(app): Data<&Arc<App>>) -> Answer<JwkSet> {
+        cacheable(&app.issuer.signing().jwks())
     }
 }
 
 /// A cacheable JSON document that any page may read: it is public.
-struct Document<T> {
-    json: Vec<u8>,
-    kind: std::marker::PhantomData<fn() -> T>,
-}
-
-impl<T> Document<T> {
-    fn of(value: &impl Serialize) -> Self {
-        Self { json: serde_json::to_vec(value).unwrap_or_default(), kind: std::marker::PhantomData }
-    }
-}
-
-impl<T> IntoResponse for Document<T> {
-    fn into_response(self) -> Response {
-        Response::builder()
-            .content_type("application/json")
-            .header("Cache-Control", MAX_AGE)
-            .header("Access-Control-Allow-Origin", "*")
-            .body(self.json)
-    }
-}
-
-impl<T: Type> ApiResponse for Document<T> {
-    fn meta() -> MetaResponses {
-        MetaResponses {
-            responses: vec![MetaResponse {
-                description: "The document; it may be cached for an hour.",
-                status: Some(200),
-                status_range: None,
-                content: vec![MetaMediaType { content_type: "application/json", schema: T::schema_ref() }],
-                headers: vec![],
-            }],
-        }
-    }
-
-    fn register(registry: &mut Registry) {
-        T::register(registry);
-    }
+fn cacheable<T>(value: &impl Serialize) -> Answer<T> {
+    let json = serde_json::to_vec(value).unwrap_or_default();
+    let response = Response::builder()
+        .content_type("application/json")
+        .header("Cache-Control", MAX_AGE)
+        .header("Access-Control-Allow-Origin", "*")
+        .body(json);
+    response.into()
 }

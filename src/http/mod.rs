@@ -5,6 +5,7 @@
 mod account;
 mod asset;
 mod browser;
+mod contract;
 mod cookies;
 mod credentials;
 mod demo;
@@ -46,7 +47,8 @@ use crate::{
 /// The groups of the OpenAPI document.
 #[derive(Tags)]
 enum Tag {
-    /// The endpoints of RFC 6749.
+    /// Tokens: issued, refreshed, looked into, revoked.
+    #[oai(rename = "Tokens")]
     OAuth,
     /// Cookie mode: for first-party apps in a browser.
     Session,

@@ -127,7 +127,8 @@ pub async fn guard<E: Endpoint>(
     app: Arc<App>,
     origins: Arc<Origins>,
 ) -> poem::Result<Response> {
-    if !matches!(request.uri().path(), "/session" | "/session/refresh") {
+    // No script can send TRACE, and no path answers it.
+    if !matches!(request.uri().path(), "/session" | "/session/refresh") || request.method() == Method::TRACE {
         return next.call(request).await.map(IntoResponse::into_response);
     }
     if request.method() == Method::OPTIONS {

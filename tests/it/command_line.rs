@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Read, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{
@@ -62,6 +62,8 @@ fn run(mut command: Command, input: &str) -> Ended {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // A command that doesn't read its input may have ended already.
     drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
+    // Read while it runs: a pipe that is full would stop it.
+    let (stdout, stderr) = (drain(child.stdout.take().unwrap()), drain(child.stderr.take().unwrap()));
     let ended = (0..2000).any(|_| {
         let ended = child.try_wait().unwrap().is_some();
         if !ended {
@@ -72,9 +74,18 @@ fn run(mut command: Command, input: &str) -> Ended {
     if !ended {
         child.kill().unwrap();
     }
-    let output = child.wait_with_output().unwrap();
+    let status = child.wait().unwrap();
+    let output = Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() };
     assert!(ended, "still running: {output:?}");
     output.into()
+}
+
+fn drain(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut read = Vec::new();
+        pipe.read_to_end(&mut read).unwrap();
+        read
+    })
 }
 
 /// A running `regrant dev`; killed when dropped, as by `kill -9`.

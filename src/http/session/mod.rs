@@ -23,13 +23,14 @@ use poem_openapi::{
     param::{Header, Query},
 };
 
-pub use self::schema::describe;
+pub use self::schema::OPERATIONS;
 use self::{
     logout::{EndParameters, end},
-    schema::{SessionAnswer, SessionBody, SessionEnded, SessionRefresh, SessionRequest, SessionResponse},
+    schema::{SessionRefresh, SessionRequest, SessionResponse},
 };
 use super::{
     Tag,
+    contract::{Answer, FormBody, NoBody},
     cookies::{self, SameSite},
     credentials,
     error_response::{ErrorRenderer, no_store},
@@ -71,9 +72,9 @@ impl SessionEndpoint {
         /// Must be `oauth`: no form can send it, and no script of another site.
         #[oai(name = "X-Requested-By")]
         _requested_by: Header<String>,
-        body: SessionBody<SessionRequest>,
-    ) -> SessionAnswer {
-        SessionAnswer(answer(app, page, context, Act::Create, body.form).await)
+        body: FormBody<SessionRequest>,
+    ) -> Answer<SessionResponse> {
+        answer(app, page, context, Act::Create, body.form).await.into()
     }
 
     /// Refresh, in cookie mode
@@ -88,9 +89,9 @@ impl SessionEndpoint {
         /// Must be `oauth`: no form can send it, and no script of another site.
         #[oai(name = "X-Requested-By")]
         _requested_by: Header<String>,
-        body: SessionBody<SessionRefresh>,
-    ) -> SessionAnswer {
-        SessionAnswer(answer(app, page, context, Act::Refresh, body.form).await)
+        body: FormBody<SessionRefresh>,
+    ) -> Answer<SessionResponse> {
+        answer(app, page, context, Act::Refresh, body.form).await.into()
     }
 
     /// Log out, in cookie mode
@@ -114,10 +115,10 @@ impl SessionEndpoint {
         #[oai(name = "local")]
         _local: Query<Option<String>>,
         parameters: EndParameters,
-    ) -> SessionEnded {
+    ) -> Answer<NoBody> {
         let (app, renderer) = (Arc::clone(app), ErrorRenderer::new(app.issuer.url()));
         let ending = async move { end(&app, &page, &context, parameters).await };
-        SessionEnded(tokio::spawn(ending).await.unwrap_or_else(|panic| renderer.browser_error(&panicked(&panic))))
+        tokio::spawn(ending).await.unwrap_or_else(|panic| renderer.browser_error(&panicked(&panic))).into()
     }
 }
 

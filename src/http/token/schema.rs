@@ -1,0 +1,149 @@
+//! What the OpenAPI document says about the token endpoint: its form, its answer, its errors.
+//!
+//! Not here: what the answer is made of, see `token.rs`.
+
+use poem_openapi::{Enum, Object};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    error::{InvalidClient, InvalidGrant, InvalidRequest, InvalidScope, InvalidTarget, TokenError},
+    http::contract::{NO_STORE, Operation, RequestExample, Success, token_errors},
+};
+
+/// The values of `grant_type` that this server answers.
+#[derive(Clone, Copy, Debug, Enum)]
+#[oai(rename_all = "snake_case")]
+enum GrantTypeParameter {
+    Password,
+    RefreshToken,
+    ClientCredentials,
+}
+
+/// The parameters of a token request. Which are required depends on `grant_type`.
+#[derive(Debug, Object)]
+#[oai(rename = "TokenRequest")]
+pub(super) struct TokenForm {
+    grant_type: GrantTypeParameter,
+    /// The client's identifier. Leave it out when the Authorization header carries it.
+    client_id: Option<String>,
+    /// The secret of a confidential client that does not use the Authorization header.
+    #[oai(validator(max_length = 1024))]
+    client_secret: Option<String>,
+    /// `password`: the resource owner's name.
+    username: Option<String>,
+    /// `password`: the resource owner's password, at most 256 characters.
+    #[oai(validator(max_length = 256))]
+    password: Option<String>,
+    /// `refresh_token`: the refresh token that was received last.
+    refresh_token: Option<String>,
+    /// Scope tokens separated by spaces. Left out: everything the client may have, or everything that was
+    /// granted.
+    scope: Option<String>,
+    /// The resources that the access token is for, absolute URIs (RFC 8707). Left out: every resource of the client, or
+    /// of the grant.
+    resource: Option<Vec<String>>,
+    /// The same for a resource that has a name rather than a URI.
+    audience: Option<String>,
+}
+
+/// The answer to a token request (RFC 6749 section 5.1).
+#[derive(Debug, Serialize, Object)]
+pub(super) struct TokenResponse {
+    /// A JWT as RFC 9068 profiles it.
+    pub(super) access_token: String,
+    /// Always `Bearer`.
+    pub(super) token_type: String,
+    /// Seconds until the access token expires.
+    pub(super) expires_in: i64,
+    /// What the access token is good for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) scope: Option<String>,
+    /// Use it once: every answer brings the next one. After a lost answer, send the same one again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) refresh_token: Option<String>,
+    /// Seconds until the refresh token expires unless it is used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) refresh_token_expires_in: Option<i64>,
+}
+
+/// What the document says about it.
+pub const OPERATIONS: &[Operation] = &[Operation {
+    id: "issueToken",
+    see: ("RFC 6749 section 3.2: token endpoint", "https://www.rfc-editor.org/rfc/rfc6749#section-3.2"),
+    requests: &[
+        RequestExample {
+            name: "refresh_token",
+            summary: "Refresh (RFC 6749 section 6)",
+            form: &[
+                ("grant_type", "refresh_token"),
+                ("refresh_token", "rt_AeU..."),
+                ("client_id", "demo"),
+                ("client_secret", "demo-secret"),
+            ],
+        },
+        RequestExample {
+            name: "client_credentials",
+            summary: "A client that acts for itself (RFC 6749 section 4.4)",
+            form: &[
+                ("grant_type", "client_credentials"),
+                ("scope", "read"),
+                ("client_id", "demo"),
+                ("client_secret", "demo-secret"),
+            ],
+        },
+        RequestExample {
+            name: "password",
+            summary: "Password (RFC 6749 section 4.3)",
+            form: &[
+                ("grant_type", "password"),
+                ("username", "demo"),
+                ("password", "demo-password"),
+                ("scope", "read write"),
+                ("client_id", "demo"),
+                ("client_secret", "demo-secret"),
+            ],
+        },
+    ],
+    fields: &[
+        ("client_id", "demo"),
+        ("client_secret", "demo-secret"),
+        ("username", "demo"),
+        ("password", "demo-password"),
+        ("refresh_token", ""),
+        ("scope", "read write"),
+        ("resource", ""),
+        ("audience", ""),
+    ],
+    success: Success {
+        status: 200,
+        description: "Tokens.",
+        headers: &[NO_STORE],
+        examples: || {
+            let with_refresh_token = json!({
+                "access_token": "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFUzI1NiIsImtpZCI6Ii4uLiJ9.e30.c2ln",
+                "token_type": "Bearer",
+                "expires_in": 600,
+                "scope": "read write",
+                "refresh_token": "rt_AeU...",
+                "refresh_token_expires_in": 1_209_600,
+            });
+            vec![("tokens", with_refresh_token)]
+        },
+    },
+    errors: |renderer| {
+        let errors = [
+            InvalidRequest::RepeatedParameter.into(),
+            InvalidRequest::Missing("grant_type").into(),
+            TokenError::InvalidGrant(InvalidGrant::Password),
+            TokenError::InvalidGrant(InvalidGrant::NotOurs),
+            TokenError::UnauthorizedClient,
+            TokenError::UnsupportedGrantType,
+            TokenError::InvalidScope(InvalidScope::BeyondGrant),
+            TokenError::InvalidTarget(InvalidTarget::BeyondClient),
+            TokenError::InvalidClient(InvalidClient::WrongSecret),
+        ];
+        token_errors(renderer, &errors)
+    },
+    notes: &[(503, "A refresh token that was sent is still good.")],
+}];

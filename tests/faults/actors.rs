@@ -16,7 +16,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use regrant::{
     ids::{OwnerId, Username},
     secret::SecretText,
-    store::{OwnerChange, RevocationReason, Store},
+    store::{Origin, OwnerChange, RevocationReason, Store},
     token::refresh_token::{RefreshToken, RefreshTokenKeys},
 };
 use serde_json::Value;
@@ -372,7 +372,10 @@ impl Client {
                 let owner = OwnerId::of(&username(self.index));
                 store.change_owner(owner, OwnerChange::LogOut).await.is_ok()
             }
-            _ => store.revoke_grant(token.owner, token.grant, RevocationReason::Operator).await.is_ok(),
+            _ => store
+                .revoke_grant(token.owner, token.grant, RevocationReason::Operator, &Origin::default())
+                .await
+                .is_ok(),
         }
     }
 

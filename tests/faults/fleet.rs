@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU16, Ordering},
     },
     time::Duration,
@@ -18,7 +18,15 @@ use crate::{
     history::{Fault, Recorder},
 };
 
-pub const BINARY: &str = env!("CARGO_BIN_EXE_regrant");
+/// The program: a copy of the one that was built with us, so that nobody replaces it while the proof runs.
+pub fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let copy = crate::folder().join("regrant");
+        std::fs::copy(env!("CARGO_BIN_EXE_regrant"), &copy).unwrap();
+        copy
+    })
+}
 
 /// The steps of a refresh at which a server can be killed.
 pub const REDIS_STEPS: [&str; 6] = [
@@ -142,7 +150,7 @@ impl Drop for Server {
 }
 
 fn spawn(start: &Start, armed: bool, dice: &mut Dice) -> Child {
-    let mut command = Command::new(BINARY);
+    let mut command = Command::new(program());
     command.arg("serve").envs(start.environment.iter().map(|(name, value)| (name, value)));
     if armed && start.one_in > 0 {
         // Each step is passed once in a refresh, so each gets its turn.

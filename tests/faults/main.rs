@@ -48,9 +48,14 @@ fn random_seed() -> u64 {
     u64::from_be_bytes(regrant::clock::random_bytes()) % 1_000_000
 }
 
+/// Where histories and logs stay.
+pub fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/proof")
+}
+
 fn main() -> ExitCode {
     let Arguments { seed, quick, scenario } = arguments();
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/proof");
+    let folder = folder();
     std::fs::create_dir_all(&folder).unwrap();
     println!("seed {seed}; histories and logs in {}", folder.display());
     println!("the checker sees {} of {0} planted violations", checker::check_the_checker());

@@ -25,7 +25,7 @@ use crate::{
     checker,
     dice::Dice,
     driver::{self, Redis},
-    fleet::{self, BINARY, Server, Start},
+    fleet::{self, Server, Start},
     history::Recorder,
     proxy::{Mode, Proxy},
     report::Row,
@@ -152,7 +152,7 @@ pub async fn run(scenario: &Scenario, seed: u64, folder: &Path) -> Row {
 
 /// Registers the client with the command line, as an operator does.
 async fn register_client(environment: &[(&'static str, String)]) -> String {
-    let mut command = Command::new(BINARY);
+    let mut command = Command::new(fleet::program());
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     command.args(["client", "create", "--id", "proof", "--type", "confidential", "--json"]);
     command.args(["--grant-types", "password,refresh_token", "--scope", "read write"]);

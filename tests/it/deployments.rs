@@ -510,21 +510,37 @@ impl Cluster {
     /// Moves a slot to another master, key by key, while the cluster serves.
     pub fn migrate_slot(&self, slot: u16, to: usize) {
         let from = self.owner_of(slot);
-        assert_ne!(from, to);
-        let (slot, port) = (slot.to_string(), self.nodes[to].port.to_string());
-        let (from_id, to_id) = (self.id(from), self.id(to));
-        self.nodes[to].ask::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]).unwrap();
-        self.nodes[from].ask::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]).unwrap();
+        self.begin_migration(slot, from, to);
         loop {
-            let keys: Vec<String> = self.nodes[from].ask(&["CLUSTER", "GETKEYSINSLOT", &slot, "10"]).unwrap();
+            let keys: Vec<String> =
+                self.nodes[from].ask(&["CLUSTER", "GETKEYSINSLOT", &slot.to_string(), "10"]).unwrap();
             if keys.is_empty() {
                 break;
             }
             for key in keys {
-                let moved: String = self.nodes[from].ask(&["MIGRATE", "127.0.0.1", &port, &key, "0", "5000"]).unwrap();
-                assert!(moved == "OK" || moved == "NOKEY", "{moved}");
+                self.move_key(&key, from, to);
             }
         }
+        self.end_migration(slot, from, to);
+    }
+
+    /// From now on keys of the slot may be on either master.
+    pub fn begin_migration(&self, slot: u16, from: usize, to: usize) {
+        assert_ne!(from, to);
+        let slot = slot.to_string();
+        self.nodes[to].ask::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &self.id(from)]).unwrap();
+        self.nodes[from].ask::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &self.id(to)]).unwrap();
+    }
+
+    pub fn move_key(&self, key: &str, from: usize, to: usize) {
+        let port = self.nodes[to].port.to_string();
+        let moved: String = self.nodes[from].ask(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]).unwrap();
+        assert!(moved == "OK" || moved == "NOKEY", "{moved}");
+    }
+
+    /// The slot is at its new master; its keys are there already.
+    pub fn end_migration(&self, slot: u16, from: usize, to: usize) {
+        let (slot, to_id) = (slot.to_string(), self.id(to));
         let masters = self.masters();
         for index in [to, from].into_iter().chain(masters.into_iter().filter(|&index| index != to && index != from)) {
             self.nodes[index].ask::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]).unwrap();

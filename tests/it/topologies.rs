@@ -275,6 +275,34 @@ async fn slots_move_and_scripts_are_forgotten_while_everybody_refreshes() {
     assert!(asked_again * 100 <= refreshed, "{asked_again} of {refreshed} answers were 503");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_a_slot_is_served_where_its_keys_are() {
+    let cluster = Cluster::start();
+    let server = started(&cluster).await;
+    server.user("anna").await;
+    let login = server.login("app", "anna").await;
+    let owner = owner_id("anna");
+    let slot = cluster.slot_of(&format!("as:u:{{{owner}}}"));
+    let from = cluster.owner_of(slot);
+    let to = cluster.masters().into_iter().find(|&index| index != from).unwrap();
+    cluster.begin_migration(slot, from, to);
+    let token = server.refresh("app", &login.refresh_token()).await.refresh_token();
+    // The grant has moved and its owner has not: nobody can serve both, and nobody is logged out.
+    cluster.move_key(&format!("as:g:{{{owner}}}:{}", login.claims()["gid"].as_str().unwrap()), from, to);
+    server.refresh("app", &token).await.assert_error(503, "temporarily_unavailable");
+    cluster.move_key(&format!("as:u:{{{owner}}}"), from, to);
+    for _ in 0..2 {
+        cluster.flush_scripts();
+        // Both are there, and the slot is not yet.
+        server.refresh("app", &token).await.assert_tokens();
+    }
+    cluster.move_key(&format!("as:ug:{{{owner}}}"), from, to);
+    assert_eq!(server.store().change_owner(owner, OwnerChange::LogOut).await.unwrap(), Changed::Stored);
+    server.refresh("app", &token).await.assert_error(400, "invalid_grant");
+    cluster.end_migration(slot, from, to);
+    server.login("app", "anna").await.assert_tokens();
+}
+
 /// Without its replicas nothing is confirmed that a failover could undo, and a refresh does not wait for them.
 async fn confirms_only_what_the_replicas_have(deployment: &impl Deployment, replicas: &[usize]) {
     let server = started(deployment).await;

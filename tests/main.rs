@@ -12,12 +12,16 @@ mod client_credentials;
 mod command_line;
 #[path = "it/cookie_mode.rs"]
 mod cookie_mode;
+#[path = "it/cors.rs"]
+mod cors;
 #[path = "it/deployments.rs"]
 mod deployments;
 #[path = "it/differential.rs"]
 mod differential;
 #[path = "it/house.rs"]
 mod house;
+#[path = "it/introspection.rs"]
+mod introspection;
 #[path = "it/model.rs"]
 mod model;
 #[path = "it/person.rs"]
@@ -28,6 +32,8 @@ mod redis_facts;
 mod refresh;
 #[path = "it/resource.rs"]
 mod resource;
+#[path = "it/revocation.rs"]
+mod revocation;
 #[path = "it/session_contract.rs"]
 mod session_contract;
 #[path = "it/sign_in.rs"]

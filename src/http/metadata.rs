@@ -24,6 +24,10 @@ struct Metadata {
     issuer: String,
     /// Where tokens are issued.
     token_endpoint: String,
+    /// Where tokens are revoked (RFC 7009).
+    revocation_endpoint: String,
+    /// Where confidential clients ask about tokens (RFC 7662).
+    introspection_endpoint: String,
     /// Where the public keys are.
     jwks_uri: String,
     /// Empty until there is an authorization endpoint.
@@ -32,6 +36,10 @@ struct Metadata {
     grant_types_supported: Vec<String>,
     /// How clients may authenticate.
     token_endpoint_auth_methods_supported: Vec<String>,
+    /// The same at the revocation endpoint.
+    revocation_endpoint_auth_methods_supported: Vec<String>,
+    /// The same at the introspection endpoint, which is for confidential clients.
+    introspection_endpoint_auth_methods_supported: Vec<String>,
     /// A page for developers.
     service_documentation: String,
 }
@@ -114,6 +122,8 @@ impl MetadataEndpoint {
         cacheable(&Metadata {
             issuer: issuer.to_owned(),
             token_endpoint: format!("{issuer}/oauth2/token"),
+            revocation_endpoint: format!("{issuer}/oauth2/revoke"),
+            introspection_endpoint: format!("{issuer}/oauth2/introspect"),
             jwks_uri: format!("{issuer}/.well-known/jwks.json"),
             response_types_supported: vec![],
             grant_types_supported: GrantType::SERVED
@@ -122,6 +132,8 @@ impl MetadataEndpoint {
                 .map(ToString::to_string)
                 .collect(),
             token_endpoint_auth_methods_supported: texts(&["client_secret_basic", "client_secret_post", "none"]),
+            revocation_endpoint_auth_methods_supported: texts(&["client_secret_basic", "client_secret_post", "none"]),
+            introspection_endpoint_auth_methods_supported: texts(&["client_secret_basic", "client_secret_post"]),
             service_documentation: format!("{issuer}/docs"),
         })
     }
@@ -135,13 +147,9 @@ impl MetadataEndpoint {
     }
 }
 
-/// A cacheable JSON document that any page may read: it is public.
+/// A cacheable JSON document.
 fn cacheable<T>(value: &impl Serialize) -> Answer<T> {
     let json = serde_json::to_vec(value).unwrap_or_default();
-    let response = Response::builder()
-        .content_type("application/json")
-        .header("Cache-Control", MAX_AGE)
-        .header("Access-Control-Allow-Origin", "*")
-        .body(json);
+    let response = Response::builder().content_type("application/json").header("Cache-Control", MAX_AGE).body(json);
     response.into()
 }

@@ -7,12 +7,14 @@ mod asset;
 mod browser;
 mod contract;
 mod cookies;
+mod cors;
 mod credentials;
 mod demo;
 mod docs;
 mod error_response;
 mod form;
 mod form_guard;
+mod introspection;
 mod login;
 mod logout;
 mod metadata;
@@ -20,6 +22,7 @@ mod openapi;
 mod pages;
 mod request_context;
 mod requested_access;
+mod revocation;
 mod same_site;
 mod session;
 mod texts;
@@ -35,9 +38,9 @@ use poem_openapi::{ContactObject, LicenseObject, OpenApiService, Tags};
 use serde_json::Value;
 
 use self::{
-    account::AccountEndpoint, error_response::ErrorRenderer, login::LoginEndpoint, logout::LogoutEndpoint,
-    metadata::MetadataEndpoint, openapi::Documented, pages::Pages, request_context::identify, session::SessionEndpoint,
-    token::TokenEndpoint,
+    account::AccountEndpoint, error_response::ErrorRenderer, introspection::IntrospectionEndpoint,
+    login::LoginEndpoint, logout::LogoutEndpoint, metadata::MetadataEndpoint, openapi::Documented, pages::Pages,
+    request_context::identify, revocation::RevocationEndpoint, session::SessionEndpoint, token::TokenEndpoint,
 };
 use crate::{
     App,
@@ -58,10 +61,29 @@ enum Tag {
     Discovery,
 }
 
-type Endpoints = (TokenEndpoint, SessionEndpoint, LoginEndpoint, LogoutEndpoint, AccountEndpoint, MetadataEndpoint);
+/// Every endpoint in the OpenAPI document.
+type Endpoints = (
+    TokenEndpoint,
+    RevocationEndpoint,
+    IntrospectionEndpoint,
+    SessionEndpoint,
+    LoginEndpoint,
+    LogoutEndpoint,
+    AccountEndpoint,
+    MetadataEndpoint,
+);
 
 fn service() -> OpenApiService<Endpoints, ()> {
-    let endpoints = (TokenEndpoint, SessionEndpoint, LoginEndpoint, LogoutEndpoint, AccountEndpoint, MetadataEndpoint);
+    let endpoints = (
+        TokenEndpoint,
+        RevocationEndpoint,
+        IntrospectionEndpoint,
+        SessionEndpoint,
+        LoginEndpoint,
+        LogoutEndpoint,
+        AccountEndpoint,
+        MetadataEndpoint,
+    );
     OpenApiService::new(endpoints, "Regrant", env!("CARGO_PKG_VERSION"))
         .description("An OAuth 2.0 authorization server whose refresh is right under any retry.")
         .license(LicenseObject::new("MIT OR Apache-2.0").url("https://spdx.org/licenses/MIT.html"))
@@ -107,7 +129,11 @@ pub fn public(app: &Arc<App>, config: &Config) -> Result<BoxEndpoint<'static, Re
         documented: Documented::paths(&document),
     };
     let trusted = config.trusted_proxies.as_slice().into();
-    Ok(whole.around(move |next, request| identify(next, request, Arc::clone(&trusted))).map_to_response().boxed())
+    Ok(whole
+        .around(cors::share)
+        .around(move |next, request| identify(next, request, Arc::clone(&trusted)))
+        .map_to_response()
+        .boxed())
 }
 
 /// Turns what no endpoint answered into an OAuth error, so that no framework text reaches a client.

@@ -10,12 +10,13 @@ use serde_json::{Map, Value, json};
 use super::{
     contract::{ErrorExample, Operation},
     error_response::{ErrorRenderer, OAuthError},
-    metadata, session, token,
+    introspection, metadata, revocation, session, token,
 };
 use crate::client::GrantType;
 
 /// What the endpoints say about themselves: one line an endpoint.
-const OPERATIONS: &[&[Operation]] = &[token::OPERATIONS, session::OPERATIONS, metadata::OPERATIONS];
+const OPERATIONS: &[&[Operation]] =
+    &[token::OPERATIONS, revocation::OPERATIONS, introspection::OPERATIONS, session::OPERATIONS, metadata::OPERATIONS];
 
 /// The document for one issuer.
 pub fn document<A: OpenApi + 'static>(service: &OpenApiService<A, ()>, issuer: &str, oauth21: bool) -> Value {

@@ -9,6 +9,7 @@
 mod clients;
 mod consents;
 pub mod decide;
+mod denials;
 pub mod embedded;
 mod grants;
 mod origin;
@@ -25,6 +26,7 @@ use async_trait::async_trait;
 pub use self::{
     clients::ClientStore,
     consents::{Consent, ConsentStore, MAX_CONSENTS_PER_OWNER, NewConsent},
+    denials::DenialStore,
     grants::{GrantCreation, GrantStore, MAX_GRANTS_PER_OWNER, NewGrant},
     origin::Origin,
     owners::{OwnerChange, OwnerStore},
@@ -74,12 +76,19 @@ pub enum Changed {
 ///
 /// Every method is one atomic step. Errors are [`StoreError`]s; outcomes are not errors.
 pub trait Store:
-    GrantStore + OwnerStore + ClientStore + SigningKeyStore + SessionStore + ConsentStore + StoreHealth
+    GrantStore + OwnerStore + ClientStore + SigningKeyStore + SessionStore + ConsentStore + DenialStore + StoreHealth
 {
 }
 
 impl<T> Store for T where
-    T: GrantStore + OwnerStore + ClientStore + SigningKeyStore + SessionStore + ConsentStore + StoreHealth
+    T: GrantStore
+        + OwnerStore
+        + ClientStore
+        + SigningKeyStore
+        + SessionStore
+        + ConsentStore
+        + DenialStore
+        + StoreHealth
 {
 }
 

@@ -1,17 +1,13 @@
 //! The access token: a JWT as [RFC 9068](https://www.rfc-editor.org/rfc/rfc9068) profiles it.
 //!
-//! Not here: the keys, see `token/keys.rs`; when one is issued, see `token/mod.rs`.
+//! Not here: the keys, see `token/keys.rs`; the `jti`, see `token/token_id.rs`; when one is issued, see `token/mod.rs`.
 
-use aws_lc_rs::hmac;
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Serialize, Serializer};
 
 use crate::{
-    clock::{Timestamp, random_bytes},
-    ids::{ClientId, GrantId, Subject},
+    clock::Timestamp,
+    ids::{ClientId, Subject},
     scope::Scope,
-    secret::sha256,
-    store::LiveGrant,
 };
 
 /// The claims of RFC 9068 §2.2, and the grant's id for introspection.
@@ -50,22 +46,4 @@ fn one_or_many<S: Serializer>(audience: &&[String], serializer: S) -> Result<S::
 /// When an access token issued for a generation ends: it never outlives its grant.
 pub fn expiry(issued_at: Timestamp, lifetime_ms: i64, absolute_expiry: Timestamp) -> Timestamp {
     issued_at.plus(lifetime_ms).min(absolute_expiry)
-}
-
-/// The `jti`: computed from what the token is for, so that a repeated answer names the same token and a
-/// replay inside the grace buys no second one.
-pub fn token_id(key: &hmac::Key, grant: GrantId, live: &LiveGrant) -> String {
-    let mut context = hmac::Context::with_key(key);
-    context.update(&grant.0);
-    context.update(&live.generation.to_be_bytes());
-    // Under `keep` a generation is used many times; each use is an issue time of its own.
-    context.update(&live.current_since.0.to_be_bytes());
-    context.update(&sha256(live.scope.as_str().as_bytes()));
-    context.update(&sha256(live.audience.join(" ").as_bytes()));
-    URL_SAFE_NO_PAD.encode(&context.sign().as_ref()[..16])
-}
-
-/// The `jti` of a token that no grant stands behind.
-pub fn random_id() -> String {
-    URL_SAFE_NO_PAD.encode(random_bytes::<16>())
 }

@@ -3,7 +3,7 @@
 //!
 //! Not here: what is signed, see `token/access_token.rs`.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use aws_lc_rs::{
     encoding::AsDer,
@@ -12,7 +12,7 @@ use aws_lc_rs::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jsonwebtoken::{
-    Algorithm, EncodingKey, Header,
+    Algorithm, DecodingKey, EncodingKey, Header,
     jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash},
 };
 use zeroize::Zeroizing;
@@ -44,6 +44,7 @@ pub struct SigningKeys {
     header: Header,
     key: EncodingKey,
     jwks: JwkSet,
+    verifying: HashMap<String, (SigningAlgorithm, DecodingKey)>,
     algorithm: SigningAlgorithm,
 }
 
@@ -70,13 +71,18 @@ impl SigningKeys {
         for sealed in &stored {
             loaded.push(open(&seal, sealed)?);
         }
+        let mut verifying = HashMap::with_capacity(loaded.len());
+        for (_, jwk, algorithm) in &loaded {
+            let key = DecodingKey::from_jwk(jwk).map_err(|error| KeyError::Broken(error.to_string()))?;
+            verifying.extend(jwk.common.key_id.clone().map(|id| (id, (*algorithm, key))));
+        }
         let jwks = JwkSet { keys: loaded.iter().map(|(_, jwk, _)| jwk.clone()).collect() };
         let (key, jwk, algorithm) = loaded.pop().ok_or_else(|| KeyError::Broken("the store kept no key".into()))?;
         let mut header = Header::new(jose(algorithm));
         // RFC 9068 §2.1: no other kind of JWT can be taken for an access token.
         header.typ = Some("at+jwt".into());
         header.kid = jwk.common.key_id;
-        Ok(Self { header, key, jwks, algorithm })
+        Ok(Self { header, key, jwks, verifying, algorithm })
     }
 
     /// Signs claims as an access token.
@@ -90,6 +96,11 @@ impl SigningKeys {
     /// The public keys, as JSON.
     pub fn jwks(&self) -> serde_json::Value {
         serde_json::to_value(&self.jwks).unwrap_or_default()
+    }
+
+    /// The key of this id, and the one algorithm that it is for.
+    pub(super) fn verifying(&self, id: &str) -> Option<(SigningAlgorithm, &DecodingKey)> {
+        self.verifying.get(id).map(|(algorithm, key)| (*algorithm, key))
     }
 
     /// The algorithm of new tokens.
@@ -111,7 +122,7 @@ impl SigningAlgorithm {
     }
 }
 
-const fn jose(algorithm: SigningAlgorithm) -> Algorithm {
+pub(super) const fn jose(algorithm: SigningAlgorithm) -> Algorithm {
     match algorithm {
         SigningAlgorithm::ES256 => Algorithm::ES256,
         SigningAlgorithm::EdDSA => Algorithm::EdDSA,

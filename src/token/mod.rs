@@ -5,15 +5,18 @@
 
 pub mod access_token;
 pub mod envelope;
+pub mod introspection;
 pub mod keys;
 pub mod refresh_token;
-
-use aws_lc_rs::hmac;
+pub mod revocation;
+mod token_id;
+pub mod verification;
 
 use self::{
     access_token::Claims,
     keys::SigningKeys,
     refresh_token::{FamilySecret, RefreshToken, RefreshTokenKeys},
+    token_id::TokenIds,
 };
 use crate::{
     client::{GrantType, authentication::AuthenticatedClient},
@@ -54,7 +57,7 @@ pub struct Issuer {
     default_audience: Vec<String>,
     signing: SigningKeys,
     refresh: RefreshTokenKeys,
-    token_id_key: hmac::Key,
+    token_ids: TokenIds,
     access_token_lifetime_ms: i64,
     idle_ms: i64,
     absolute_ms: i64,
@@ -72,7 +75,7 @@ impl Issuer {
             default_audience: vec![audience],
             signing,
             refresh: RefreshTokenKeys::new(secret, &[]),
-            token_id_key: secret.mac_key(b"access token ids"),
+            token_ids: TokenIds::new(secret),
             access_token_lifetime_ms: milliseconds(lifetimes.access_token_seconds),
             idle_ms: milliseconds(lifetimes.refresh_idle_seconds),
             absolute_ms: milliseconds(lifetimes.refresh_absolute_seconds),
@@ -187,7 +190,7 @@ impl Issuer {
             aud: if access.audience.is_empty() { &self.default_audience } else { &access.audience },
             exp: now.plus(self.access_token_lifetime_ms).seconds(),
             iat: now.seconds(),
-            jti: access_token::random_id(),
+            jti: self.token_ids.of_client(client.epoch),
             client_id: &client.id,
             scope: &access.scope,
             gid: None,
@@ -220,7 +223,7 @@ impl Issuer {
             aud: if live.audience.is_empty() { &self.default_audience } else { &live.audience },
             exp: expires_at.seconds(),
             iat: issued_at.seconds(),
-            jti: access_token::token_id(&self.token_id_key, token.grant, live),
+            jti: self.token_ids.of_grant(token.owner, token.grant, live),
             client_id,
             scope: &live.scope,
             gid: Some(token.grant.to_string()),

@@ -726,6 +726,18 @@ async fn a_signing_key_takes_a_free_slot(store: Arc<dyn Store>, clock: Clock) {
     assert_eq!(store.signing_keys().await.unwrap()[taken..], keys);
 }
 
+async fn a_denied_token_stays_denied_until_it_expires(store: Arc<dyn Store>, clock: Clock) {
+    let jti = GrantId::random().to_string();
+    assert!(!store.is_denied(&jti).await.unwrap());
+    for _ in 0..2 {
+        store.deny(&jti, clock.now().plus(MINUTE_MS)).await.unwrap();
+        assert!(store.is_denied(&jti).await.unwrap());
+    }
+    assert!(!store.is_denied(&GrantId::random().to_string()).await.unwrap());
+    // One that has expired already is nobody's trouble.
+    store.deny(&GrantId::random().to_string(), clock.now().plus(-MINUTE_MS)).await.unwrap();
+}
+
 async fn concurrent_claims_of_one_name_have_one_winner(store: Arc<dyn Store>, clock: Clock) {
     let (owner, client) = (new_owner(&clock), new_client(&clock));
     let mut tasks = JoinSet::new();
@@ -810,6 +822,7 @@ contract! {
     under_keep_the_token_lives_on,
     concurrent_presentations_have_one_successor,
     revoking_keeps_the_first_reason,
+    a_denied_token_stays_denied_until_it_expires,
     a_grant_tells_where_it_was_last_used_and_revoked_from,
     the_oldest_grants_beyond_the_cap_are_named,
     a_client_is_replaced_only_by_its_next_version,

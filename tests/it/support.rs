@@ -307,6 +307,27 @@ impl Server {
         Answer::of(self.http.post(self.token_url()).form(form)).await
     }
 
+    /// Sends a form to an endpoint, as client `id` with the secret `secret`.
+    pub async fn send(&self, path: &str, id: &str, form: &[(&str, &str)]) -> Answer {
+        let request = self.http.post(format!("{}{path}", self.url)).basic_auth(id, Some("secret"));
+        Answer::of(request.form(form)).await
+    }
+
+    /// What introspection says about a token to client `id`.
+    pub async fn introspect(&self, id: &str, token: &str) -> serde_json::Value {
+        let answer = self.send("/oauth2/introspect", id, &[("token", token)]).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.header("content-type"), "application/json");
+        assert_eq!(answer.header("cache-control"), "no-store");
+        assert!(!answer.header("x-request-id").is_empty());
+        answer.json()
+    }
+
+    /// Hands a token back as client `id`; every answer but an error is the same.
+    pub async fn revoke(&self, id: &str, token: &str) {
+        self.send("/oauth2/revoke", id, &[("token", token)]).await.assert_revoked();
+    }
+
     pub fn token_url(&self) -> String {
         format!("{}/oauth2/token", self.url)
     }
@@ -370,6 +391,18 @@ impl Answer {
         for name in json.as_object().unwrap().keys() {
             assert!(known.contains(&name.as_str()), "{name}");
         }
+    }
+
+    /// Asserts the whole answer of a revocation (RFC 7009 §2.2).
+    pub fn assert_revoked(&self) {
+        assert_eq!((self.status, self.text.as_str()), (200, ""), "{self:?}");
+        assert_eq!(self.header("cache-control"), "no-store");
+        assert!(!self.header("x-request-id").is_empty());
+    }
+
+    pub fn access_token(&self) -> String {
+        assert_eq!(self.status, 200, "{self:?}");
+        self.json()["access_token"].as_str().unwrap().to_owned()
     }
 
     /// What two answers must share to look the same to a client: all but the request id and the date.

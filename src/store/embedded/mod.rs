@@ -7,6 +7,7 @@
 
 mod clients;
 mod consents;
+mod denials;
 mod grants;
 mod owners;
 mod schema;

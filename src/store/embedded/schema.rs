@@ -109,6 +109,13 @@ pub(super) const MIGRATIONS: &[&str] = &[
     ALTER TABLE grants ADD COLUMN revoked_from_address TEXT NOT NULL DEFAULT '';
     ALTER TABLE grants ADD COLUMN revoked_from_agent TEXT NOT NULL DEFAULT '';
 ",
+    "
+    CREATE TABLE denials (
+        jti TEXT NOT NULL PRIMARY KEY,
+        expires_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX denials_by_expiry ON denials (expires_at);
+",
 ];
 
 impl From<rusqlite::Error> for StoreError {
@@ -149,6 +156,8 @@ const SWEEPS: &[&str] = &[
      (SELECT owner, id FROM grants WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
     "DELETE FROM sessions WHERE (owner, id) IN
      (SELECT owner, id FROM sessions WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+    "DELETE FROM denials WHERE jti IN
+     (SELECT jti FROM denials WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
 ];
 
 /// Deletes at most `limit` rows of each table that expired before `before`, and says the most that a table lost.

@@ -39,6 +39,11 @@ pub(super) fn consents_of(owner: OwnerId) -> String {
     format!("as:cs:{{{owner}}}")
 }
 
+/// An access token that is denied, by its `jti`.
+pub(super) fn denial(jti: &str) -> String {
+    format!("as:rj:{jti}")
+}
+
 pub(super) fn client(id: &ClientId) -> String {
     format!("as:c:{id}")
 }

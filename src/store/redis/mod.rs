@@ -6,6 +6,7 @@ mod client_cache;
 mod clients;
 mod connection;
 mod consents;
+mod denials;
 mod deployment;
 mod fitness;
 mod grants;

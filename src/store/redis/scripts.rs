@@ -15,6 +15,7 @@ pub(super) struct Scripts {
     pub(super) use_session: Script,
     pub(super) end_sessions: Script,
     pub(super) remember_consent: Script,
+    pub(super) deny: Script,
     pub(super) add_signing_key: Script,
 }
 
@@ -34,6 +35,7 @@ impl Scripts {
             use_session: Script::new(include_str!("lua/use_session.lua")),
             end_sessions: Script::new(include_str!("lua/end_sessions.lua")),
             remember_consent: Script::new(include_str!("lua/remember_consent.lua")),
+            deny: Script::new(include_str!("lua/deny.lua")),
         }
     }
 }

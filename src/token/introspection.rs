@@ -1,0 +1,107 @@
+//! Tells whether a token still counts, without using it up ([RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)).
+//!
+//! Not here: who may ask, see `http/introspection.rs`; the signature, see `verification.rs`.
+
+use super::{
+    Issuer,
+    refresh_token::RefreshToken,
+    verification::{self, AccessToken},
+};
+use crate::{
+    client::Client,
+    ids::{OwnerId, Subject},
+    secret::SecretText,
+    store::{GrantRecord, GrantStatus, LiveGrant, Origin, OwnerStatus, Presented, Rotation, Store, StoreError, decide},
+};
+
+/// A refresh token that would be accepted now.
+#[derive(Debug)]
+pub struct ActiveRefreshToken {
+    /// What presenting it would lead to.
+    pub live: LiveGrant,
+    /// The grant, as it is.
+    pub grant: GrantRecord,
+}
+
+impl Issuer {
+    /// An access token of ours that still counts: its grant lives, its owner and its client are as they were when it was
+    /// issued. All of it is read from the store, so a revocation counts in the next request, on every node.
+    ///
+    /// # Errors
+    /// When the store can't answer.
+    pub async fn active_access_token(&self, text: &str, store: &dyn Store) -> Result<Option<AccessToken>, StoreError> {
+        let Some(token) = verification::verify(text, &self.signing, &self.url, store.now()) else { return Ok(None) };
+        let Some(client) = store.client(&token.client_id).await?.filter(|client| !client.disabled) else {
+            return Ok(None);
+        };
+        let counts = match token.grant() {
+            Some(_) => self.grant_lives(&token, &client, store).await?,
+            None => {
+                token.sub == Subject::of_client(&client.id)
+                    && self.token_ids.client_epoch(&token.jti) == Some(client.epoch)
+                    && !store.is_denied(&token.jti).await?
+            }
+        };
+        Ok(counts.then_some(token))
+    }
+
+    async fn grant_lives(&self, token: &AccessToken, client: &Client, store: &dyn Store) -> Result<bool, StoreError> {
+        let Some((owner_id, id)) = self.owner_of(token).zip(token.grant()) else { return Ok(false) };
+        let Some(grant) = store.grant(owner_id, id).await? else { return Ok(false) };
+        let Some(owner) = store.owner(owner_id).await? else { return Ok(false) };
+        Ok(grant.status == GrantStatus::Active
+            && store.now() < grant.absolute_expiry
+            && grant.client_id == client.id
+            && grant.client_epoch == client.epoch
+            && owner.status == OwnerStatus::Active
+            && owner.epoch == grant.owner_epoch
+            && owner.subject == token.sub)
+    }
+
+    /// Whose grant an access token came of.
+    pub(super) fn owner_of(&self, token: &AccessToken) -> Option<OwnerId> {
+        self.token_ids.owner(&token.jti)
+    }
+
+    /// A refresh token that this client could use now. Rotation's own rules answer, and nothing is written.
+    ///
+    /// # Errors
+    /// When the store can't answer.
+    pub async fn active_refresh_token(
+        &self,
+        text: &SecretText,
+        client: &Client,
+        store: &dyn Store,
+    ) -> Result<Option<ActiveRefreshToken>, StoreError> {
+        let Some(token) = self.decode_refresh_token(text) else { return Ok(None) };
+        let Some(grant) = store.grant(token.owner, token.grant).await? else { return Ok(None) };
+        let owner = store.owner(token.owner).await?;
+        let presented = self.as_presented(&token, &grant, client, store);
+        let decision = decide::decide(Some(&grant), owner.as_ref(), &presented, store.now());
+        Ok(match decision.rotation {
+            Rotation::Rotated(live) | Rotation::Repeated(live) | Rotation::Repaired(live) => {
+                Some(ActiveRefreshToken { live, grant })
+            }
+            Rotation::Replayed { .. } | Rotation::Refused(_) | Rotation::TooLate { .. } => None,
+        })
+    }
+
+    fn as_presented(&self, token: &RefreshToken, grant: &GrantRecord, client: &Client, store: &dyn Store) -> Presented {
+        Presented {
+            owner: token.owner,
+            grant: token.grant,
+            generation: token.generation,
+            family_hash: token.family_secret.hash(),
+            client_id: client.id.clone(),
+            client_epoch: client.epoch,
+            delivery: grant.delivery,
+            requested_scope: None,
+            requested_audience: Vec::new(),
+            rotation: client.rotation,
+            new_key_id: self.refresh.current_id(),
+            access_token_lifetime_ms: self.access_token_lifetime_ms,
+            from: Origin::default(),
+            deadline: store.deadline(),
+        }
+    }
+}

@@ -73,6 +73,11 @@ impl Form {
         Ok(form)
     }
 
+    /// Whether a parameter is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.once.contains_key(name)
+    }
+
     /// Takes a parameter out.
     pub fn take(&mut self, name: &str) -> Option<String> {
         self.once.remove(name).map(|mut value| std::mem::take(&mut *value))

@@ -222,7 +222,10 @@ async fn a111_no_secret_is_in_the_log() {
     let by_script = |request: reqwest::RequestBuilder| request.header("x-requested-by", "oauth");
     let entered = Answer::of(by_script(session("/session"))).await;
     let cookie = entered.header("set-cookie").split(';').next().unwrap();
-    secrets.extend([cookie.split_once('=').unwrap().1.to_owned(), entered.json()["access_token"].as_str().unwrap().to_owned()]);
+    secrets.extend([
+        cookie.split_once('=').unwrap().1.to_owned(),
+        entered.json()["access_token"].as_str().unwrap().to_owned(),
+    ]);
     Answer::of(session("/session/refresh").header("cookie", cookie)).await.assert_error(403, "access_denied");
     let renewed = Answer::of(by_script(session("/session/refresh").header("cookie", cookie))).await;
     secrets.push(renewed.header("set-cookie").split([';', '=']).nth(1).unwrap().to_owned());

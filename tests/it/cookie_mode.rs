@@ -10,8 +10,9 @@ use regrant::{
 use reqwest::{Method, RequestBuilder};
 
 use crate::{
+    deployments::{Deployment as _, Sentinel},
     on_both_stores,
-    support::{Answer, On, Redis, Server, owner_id, raw},
+    support::{Answer, On, Redis, Server, eventually, owner_id, raw},
 };
 
 on_both_stores!(
@@ -614,4 +615,23 @@ async fn a_store_that_is_down_logs_nobody_out() {
     assert_refused(&logout(&server, &cookie, "").await, 503, "temporarily_unavailable");
     let answer = logout(&server, &cookie, "&local=1").await;
     assert_eq!((answer.status, cookie_of(&answer)), (204, String::new()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_logout_that_a_failover_could_undo_keeps_the_cookie() {
+    let sentinel = Sentinel::start();
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_on(&sentinel.url(), &ServerSecret::generate(), Clock::system(), folder, |_| {}).await;
+    prepare(&server).await;
+    let session = login(&server).await;
+    let cookie = cookie_of(&session);
+    let replicas = sentinel.replicas();
+    replicas.iter().for_each(|replica| sentinel.nodes()[*replica].stop());
+    // The second one too, although the first has revoked the grant where it was.
+    for _ in 0..2 {
+        assert_refused(&logout(&server, &cookie, "").await, 503, "temporarily_unavailable");
+        assert!(is_revoked_by_client(&server, &session).await);
+    }
+    replicas.iter().for_each(|replica| sentinel.nodes()[*replica].cont());
+    eventually("the replicas are back", async || logout(&server, &cookie, "").await.status == 204).await;
 }

@@ -151,13 +151,16 @@ fn log(browser: &Browser, session: &BrowserSession, change: &str) {
 
 /// Takes away the access of one grant, or of all. The remembered consent goes with it: the app has to ask again.
 async fn remove(browser: &Browser, session: &BrowserSession, only: Option<GrantId>) -> Result<(), StoreError> {
-    let (owner, store) = (session.owner.id(), browser.app.store.as_ref());
-    for (id, record) in living_grants(session, &browser.app).await? {
-        if only.is_none_or(|only| only == id) {
-            // Consent first: should the second step fail, the form is sent again and finds the grant still there.
-            store.forget_consent(owner, &record.client_id).await?;
-            store.revoke_grant(owner, id, RevocationReason::ResourceOwner, &browser.origin()).await?;
-        }
+    let (owner, store, from) = (session.owner.id(), browser.app.store.as_ref(), browser.origin());
+    let grants = match only {
+        // Revoked once more if it is so already: then this answer, too, waits until the revocation is safe.
+        Some(id) => store.grant(owner, id).await?.map(|record| (id, record)).into_iter().collect(),
+        None => living_grants(session, &browser.app).await?,
+    };
+    for (id, record) in grants {
+        // Consent first: should the second step fail, the form is sent again and finds the grant still there.
+        store.forget_consent(owner, &record.client_id).await?;
+        store.revoke_grant(owner, id, RevocationReason::ResourceOwner, &from).await?;
     }
     if only.is_none() {
         // Also of apps that have no grant right now.

@@ -25,7 +25,7 @@ use crate::{
     },
     ids::ClientId,
     secret::SecretText,
-    store::{Delivery, GrantStatus, Origin, RevocationReason},
+    store::{Delivery, Origin, RevocationReason},
 };
 
 /// The `client_id` of a logout, and whether it is only local. From the query string, which is documented, or from a form.
@@ -108,7 +108,8 @@ async fn revoke(token: &SecretText, client_id: &ClientId, from: &Origin, app: &A
     let its_own = record.client_id == *client_id
         && record.delivery == Delivery::Cookie
         && record.family_hash == token.family_secret.hash();
-    if its_own && record.status == GrantStatus::Active {
+    // Once more if it is revoked already: after a 503 this answer, too, waits until the revocation is safe.
+    if its_own {
         app.store.revoke_grant(token.owner, token.grant, RevocationReason::Client, from).await?;
     }
     Ok(())

@@ -196,9 +196,13 @@ async fn issue(
     let cookie = presented(&context.headers, &cookie_name(&client.id))?;
     let request = match act {
         Act::Create => {
-            let grant_type = form.take("grant_type").unwrap_or_else(|| GrantType::Password.to_string());
+            let implied = if form.has("code") { GrantType::AuthorizationCode } else { GrantType::Password };
+            let grant_type = form.take("grant_type").unwrap_or_else(|| implied.to_string());
+            // The grants that a person in front of the browser gives.
             match GrantType::parse(&grant_type) {
-                Some(GrantType::Password) => token::parse_request(Some(grant_type), form, app)?,
+                Some(GrantType::Password | GrantType::AuthorizationCode) => {
+                    token::parse_request(Some(grant_type), form, app)?
+                }
                 _ => return Err(TokenError::UnsupportedGrantType),
             }
         }

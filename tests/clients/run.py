@@ -46,7 +46,9 @@ class Program(threading.Thread):
             lines, self.noise = run.stdout.splitlines(), run.stderr.splitlines()
             if run.returncode != 0:
                 self.noise.append(f"exit status {run.returncode}")
-        except (OSError, subprocess.TimeoutExpired) as error:
+        except subprocess.TimeoutExpired as error:
+            lines, self.noise = (error.stdout or b"").decode().splitlines(), [str(error)]
+        except OSError as error:
             lines, self.noise = [], [str(error)]
         self.seconds = time.monotonic() - began
         self.calls = [line.split("\t") for line in lines if line.count("\t") == 4]

@@ -63,9 +63,13 @@ await report('code + PKCE, public', hasCode, () => signIn(open))
 const hasDevice = Boolean(metadata.device_authorization_endpoint) && grants.includes(DEVICE)
 await report('device', hasDevice, async () => {
   const started = await client.initiateDeviceAuthorization(open, { scope: 'read' })
-  const polling = client.pollDeviceAuthorizationGrant(open, started)
-  await approveDevice(started.verification_uri, started.user_code)
-  check((await polling).access_token, 'the device has a token')
+  const stop = new AbortController()
+  const polling = client.pollDeviceAuthorizationGrant(open, started, undefined, { signal: stop.signal })
+  // Otherwise it polls on until the code expires.
+  const approved = approveDevice(started.verification_uri, started.user_code).catch((error) => stop.abort(error))
+  const polled = await polling.catch((error) => Promise.reject(stop.signal.reason ?? error))
+  await approved
+  check(polled.access_token, 'the device has a token')
 })
 
 await report('introspect', Boolean(metadata.introspection_endpoint), async () => {

@@ -108,10 +108,7 @@ pub fn public(app: &Arc<App>, config: &Config) -> Result<BoxEndpoint<'static, Re
             Response::builder().content_type(content_type).header("Cache-Control", "no-cache").body(body.clone())
         }))
     };
-    let home =
-        get(make_sync(|_| Response::builder().status(StatusCode::SEE_OTHER).header("Location", "/docs").finish()));
     let routes = Route::new()
-        .at("/", home)
         .at("/openapi.json", serve("application/json", json))
         .at("/openapi.yaml", serve("application/yaml", yaml.into_bytes()));
     let (pages, routes) = Pages::mount(routes, &config.branding)?;
@@ -122,6 +119,7 @@ pub fn public(app: &Arc<App>, config: &Config) -> Result<BoxEndpoint<'static, Re
     let (for_guard, origins) = (Arc::clone(app), Arc::new(same_site::Origins::default()));
     let guarded = routes
         .with(CatchPanic::new())
+        .around(home)
         .around(move |next, request| same_site::guard(next, request, Arc::clone(&for_guard), Arc::clone(&origins)));
     let whole = WithErrors {
         next: Arc::new(guarded),
@@ -134,6 +132,14 @@ pub fn public(app: &Arc<App>, config: &Config) -> Result<BoxEndpoint<'static, Re
         .around(move |next, request| identify(next, request, Arc::clone(&trusted)))
         .map_to_response()
         .boxed())
+}
+
+/// Leads whoever opens the bare address to the documentation. No route can: the nested service takes `/` for itself.
+async fn home<E: Endpoint>(next: Arc<E>, request: Request) -> poem::Result<Response> {
+    if request.uri().path() == "/" && matches!(request.method().as_str(), "GET" | "HEAD") {
+        return Ok(Response::builder().status(StatusCode::SEE_OTHER).header("Location", "/docs").finish());
+    }
+    next.call(request).await.map(IntoResponse::into_response)
 }
 
 /// Turns what no endpoint answered into an OAuth error, so that no framework text reaches a client.

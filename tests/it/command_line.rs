@@ -177,7 +177,7 @@ async fn dev_prints_commands_that_work() {
     refreshed.assert_tokens();
     assert_ne!(refreshed.refresh_token(), login.refresh_token());
     curl(commands[2]).await.assert_tokens();
-    for page in ["/docs", "/demo", "/.well-known/oauth-authorization-server", "/openapi.yaml"] {
+    for page in ["/", "/docs", "/demo", "/.well-known/oauth-authorization-server", "/openapi.yaml"] {
         let url = format!("{}{page}", dev.url);
         assert!(dev.welcome.contains(&url), "{url}");
         assert_eq!(reqwest::get(&url).await.unwrap().status(), 200, "{url}");

@@ -45,8 +45,8 @@ pub struct Habits {
     pub double_one_in: u64,
     pub revoke_one_in: u64,
     pub steal_one_in: u64,
-    /// The pause between two refreshes, at most, in milliseconds.
-    pub think_ms: u64,
+    /// The pause between two refreshes, in milliseconds: at least, at most.
+    pub think_ms: (u64, u64),
     /// Whether a command of a dead server may still take effect.
     pub commands_outlive_servers: bool,
 }
@@ -96,7 +96,7 @@ impl Client {
             if self.tokens.is_empty() {
                 self.log_in().await;
             }
-            let think = self.dice.below(self.world.habits.think_ms + 1);
+            let think = self.dice.between(self.world.habits.think_ms.0, self.world.habits.think_ms.1);
             tokio::time::sleep(Duration::from_millis(think)).await;
             if self.tokens.len() >= 3 && self.dice.one_in(self.world.habits.steal_one_in) {
                 self.be_robbed().await;

@@ -154,6 +154,23 @@ async fn trouble_redis(attack: Attack, redis: &Redis, recorder: &Recorder, dice:
                 shape.deployment().wait_for_failover(dead);
                 shape.deployment().revive(dead);
             }
+            Attack::FailOverWithLoss => {
+                let Shape::Sentinel(sentinel) = shape else { return };
+                let master = &sentinel.nodes()[sentinel.master()];
+                for command in [
+                    &["CONFIG", "SET", "min-replicas-to-write", "0"][..],
+                    // The replicas are turned away, as by a network that fails.
+                    &["ACL", "SETUSER", "default", "-psync", "-sync"],
+                    &["CLIENT", "KILL", "TYPE", "replica"],
+                ] {
+                    master.ask::<redis::Value>(command).unwrap();
+                }
+                std::thread::sleep(Duration::from_millis(300));
+                recorder.fault(Fault::MasterKilled);
+                let dead = sentinel.kill_master();
+                sentinel.wait_for_failover(dead);
+                sentinel.revive(dead);
+            }
             Attack::MoveSlot => {
                 if let Shape::Cluster(cluster) = shape {
                     move_a_slot(cluster, &recorder, random);

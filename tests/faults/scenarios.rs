@@ -31,6 +31,8 @@ pub enum Attack {
     DelayCommands,
     /// kill -9 of a master, until a replica has taken its place.
     FailOver,
+    /// The same, after 300 ms in which the replicas heard nothing: what the master answered then is lost.
+    FailOverWithLoss,
     /// A slot with grants in it moves to another master.
     MoveSlot,
 }
@@ -64,7 +66,7 @@ const CALM: Habits = Habits {
     double_one_in: 30,
     revoke_one_in: 250,
     steal_one_in: 0,
-    think_ms: 40,
+    think_ms: (0, 40),
     commands_outlive_servers: true,
 };
 
@@ -85,7 +87,7 @@ const BASE: Scenario = Scenario {
     most: Duration::from_secs(240),
 };
 
-pub const ALL: [Scenario; 8] = [
+pub const ALL: [Scenario; 9] = [
     Scenario {
         name: "embedded",
         what: "embedded store; the server dies at every step of a refresh",
@@ -154,6 +156,18 @@ pub const ALL: [Scenario; 8] = [
         attacks: &[Attack::FailOver, Attack::FlushScripts, Attack::KillServer],
         every_ms: (500, 2_000),
         least_kills: 40,
+        ..BASE
+    },
+    Scenario {
+        name: "lossy",
+        what: "Sentinel without min-replicas; masters die with writes that no replica has",
+        on: On::Sentinel,
+        // Slow enough that no failover loses more than two rotations of a grant.
+        habits: Habits { revoke_one_in: 25, think_ms: (300, 600), ..CALM },
+        attacks: &[Attack::FailOverWithLoss],
+        every_ms: (500, 1_500),
+        least_refreshes: 3_000,
+        least_kills: 6,
         ..BASE
     },
     Scenario {

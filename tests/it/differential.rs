@@ -14,15 +14,15 @@ use regrant::{
     scope::Scope,
     store::{
         self, Delivery, GrantCreation, GrantRecord, GrantStatus, NewGrant, Origin, OwnerChange, OwnerRecord,
-        OwnerStatus, Presented, RevocationReason, Rotation, RotationPolicy, Store,
+        OwnerStatus, Presented, Refusal, RevocationReason, Rotation, RotationPolicy, Store,
         decide::{Delta, decide},
     },
 };
 
 use crate::support;
 
-/// Random steps per store; the two together are more than 100,000.
-const STEPS: usize = 51_200;
+/// Random steps per store, at least.
+const STEPS: usize = 102_400;
 /// Steps on one grant before a new one is made.
 const STEPS_PER_GRANT: usize = 16;
 
@@ -42,6 +42,8 @@ struct Step {
     late: bool,
     wait_ms: u64,
     owner: Option<OwnerStep>,
+    /// A grant that nobody has.
+    unknown: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,14 +77,14 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     let address = prop_oneof![Just("198.51.100.7"), Just("2001:db8::7"), Just("")];
     let wrong = (rarely(), rarely(), rarely(), rarely());
-    (generation, wrong, (scope, audience), rotation, address, rarely(), wait_ms, owner).prop_map(
+    (generation, wrong, (scope, audience), rotation, address, (rarely(), rarely()), wait_ms, owner).prop_map(
         |(
             generation,
             (wrong_family, wrong_client, wrong_client_epoch, wrong_delivery),
             (scope, audience),
             rotation,
             address,
-            late,
+            (late, unknown),
             wait_ms,
             owner,
         )| Step {
@@ -98,6 +100,7 @@ fn step() -> impl Strategy<Value = Step> {
             late,
             wait_ms,
             owner,
+            unknown,
         },
     )
 }
@@ -198,7 +201,7 @@ async fn change_owner(store: &dyn Store, id: OwnerId, step: OwnerStep) {
 /// Whether `decide` gives this answer and this record for some time between `before` and `after`: the store
 /// does not tell its time with a refusal.
 fn agrees(
-    record: &GrantRecord,
+    (record, unknown): (&GrantRecord, bool),
     owner: Option<&OwnerRecord>,
     presented: &Presented,
     (before, after): (Timestamp, Timestamp),
@@ -210,7 +213,7 @@ fn agrees(
         None => before.0..=after.0,
     };
     times.map(Timestamp).any(|now| {
-        let decision = decide(Some(record), owner, presented, now);
+        let decision = decide((!unknown).then_some(record), owner, presented, now);
         // A grant's clock never runs backwards, so the answer may carry a later time than the store's.
         decision.rotation == *rotation && apply(record, &decision.delta) == *kept
     })
@@ -227,7 +230,9 @@ async fn run(store_url: String) {
     let strategy = step();
     let mut seen = std::collections::BTreeMap::<&str, usize>::new();
 
-    for number in 0..STEPS / STEPS_PER_GRANT {
+    let (mut number, mut steps) = (0, 0);
+    while steps < STEPS {
+        number += 1;
         let delivery = if number % 2 == 0 { Delivery::Body } else { Delivery::Cookie };
         let (grant, _) = new_grant(store, delivery).await;
         for _ in 0..STEPS_PER_GRANT {
@@ -238,24 +243,47 @@ async fn run(store_url: String) {
             }
             let Some(record) = store.grant(grant.owner, grant.id).await.unwrap() else { break };
             let owner = store.owner(grant.owner).await.unwrap();
-            let presented = presentation(&grant, &record, &step, store.deadline());
+            let mut presented = presentation(&grant, &record, &step, store.deadline());
+            if step.unknown {
+                presented.grant = GrantId::random();
+            }
+            steps += 1;
             // A millisecond of slack on each side: the store's clock is read elsewhere.
             let before = clock.now().plus(-1);
             let rotation = store.rotate(&presented).await.unwrap();
             let after = clock.now().plus(1);
             let Some(kept) = store.grant(grant.owner, grant.id).await.unwrap() else { break };
             assert!(
-                agrees(&record, owner.as_ref(), &presented, (before, after), &rotation, &kept),
+                agrees((&record, step.unknown), owner.as_ref(), &presented, (before, after), &rotation, &kept),
                 "seed {seed:?}\n{step:?}\n{record:#?}\n{owner:#?}\n{presented:#?}\nanswered {rotation:#?}\nkept {kept:#?}"
             );
             *seen.entry(outcome(&rotation)).or_default() += 1;
         }
     }
-    println!("{seen:?}");
-    for wanted in ["rotated", "repeated", "repaired", "replay", "future", "refused", "too late"] {
+    println!("{steps} steps: {seen:?}");
+    for wanted in OUTCOMES {
         assert!(seen.contains_key(wanted), "no step led to {wanted}: {seen:?}");
     }
 }
+
+/// Every row of `decide`.
+const OUTCOMES: [&str; 15] = [
+    "rotated",
+    "repeated",
+    "repaired",
+    "replay",
+    "future",
+    "unknown",
+    "wrong family",
+    "wrong client",
+    "wrong delivery",
+    "revoked before",
+    "owner changed",
+    "client changed",
+    "expired",
+    "too large",
+    "too late",
+];
 
 fn outcome(rotation: &Rotation) -> &'static str {
     match rotation {
@@ -264,7 +292,17 @@ fn outcome(rotation: &Rotation) -> &'static str {
         Rotation::Repaired(_) => "repaired",
         Rotation::Replayed { reason: RevocationReason::Replay, .. } => "replay",
         Rotation::Replayed { .. } => "future",
-        Rotation::Refused(_) => "refused",
+        Rotation::Refused(refusal) => match refusal {
+            Refusal::Unknown => "unknown",
+            Refusal::WrongFamily => "wrong family",
+            Refusal::WrongClient { .. } => "wrong client",
+            Refusal::WrongDelivery => "wrong delivery",
+            Refusal::Revoked(RevocationReason::OwnerEpoch) => "owner changed",
+            Refusal::Revoked(RevocationReason::ClientEpoch) => "client changed",
+            Refusal::Revoked(_) => "revoked before",
+            Refusal::Expired => "expired",
+            Refusal::Scope | Refusal::Audience => "too large",
+        },
         Rotation::TooLate { .. } => "too late",
     }
 }

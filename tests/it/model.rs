@@ -354,17 +354,20 @@ fn search(name: &str, scenario: Scenario) -> Vec<&'static str> {
     found
 }
 
+/// I-01, I-07, I-09, I-21
 #[test]
 fn without_a_thief_nobody_is_ever_logged_out() {
     assert_eq!(search("lost, stuck and repeated messages", CALM), [""; 0]);
 }
 
+/// I-09, I-20
 #[test]
 fn failovers_that_lose_rotations_log_nobody_out() {
     let scenario = Scenario { failovers: 2, ..CALM };
     assert_eq!(search("the same with 2 failovers", scenario), [""; 0]);
 }
 
+/// I-21 is what keeps I-07.
 #[test]
 fn without_the_deadline_a_stuck_command_looks_like_a_thief() {
     let scenario = Scenario { deadline: false, ..CALM };
@@ -377,12 +380,14 @@ fn a_retry_after_the_grace_counts_as_a_replay() {
     assert_eq!(search("late retries", scenario), ["nobody is logged out"]);
 }
 
+/// I-06
 #[test]
 fn a_thief_outside_the_grace_is_never_accepted() {
     let scenario = Scenario { ticks: 5, thief: true, stuck: false, ..CALM };
     assert_eq!(search("a thief", scenario), ["a thief is caught", "nobody is logged out"]);
 }
 
+/// I-06, as far as failovers leave it.
 #[test]
 fn each_failover_hides_a_thief_for_at_most_two_uses() {
     for failovers in 1..=2 {

@@ -67,6 +67,7 @@ async fn assert_life(server: &Server, connection: &mut Connection, answer: &Answ
     assert!((after - 50..=before + 50).contains(&left), "{left} is not between {after} and {before}");
 }
 
+/// I-18
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_key_but_clients_owners_and_signing_keys_expires() {
     let (redis, server) = started().await;
@@ -133,6 +134,7 @@ async fn a_refresh_is_one_command() {
     assert_eq!(calls(&mut connection), expected.map(|(name, count)| (name.to_owned(), count)));
 }
 
+/// I-15
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_in_redis_can_be_used_to_get_in() {
     let (redis, server) = started().await;
@@ -170,6 +172,7 @@ async fn nothing_in_redis_can_be_used_to_get_in() {
     }
 }
 
+/// I-08, I-26
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_redis_the_answer_is_503_and_with_it_all_is_well_again() {
     let (mut redis, server) = started().await;
@@ -199,6 +202,7 @@ async fn without_redis_the_answer_is_503_and_with_it_all_is_well_again() {
     server.refresh("app", &token).await.assert_error(400, "invalid_grant");
 }
 
+/// I-09
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a72_a_restart_of_redis_that_saved_changes_nothing() {
     let (mut redis, server) = started().await;
@@ -222,6 +226,7 @@ fn signal(redis: &Redis, signal: &str) {
     assert!(status.success());
 }
 
+/// I-08, I-21
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_redis_hangs_the_answer_is_503_and_no_token_is_lost() {
     let (redis, server) = started().await;

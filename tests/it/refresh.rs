@@ -87,6 +87,7 @@ fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
+/// I-06
 async fn a68_an_old_token_kills_the_grant_once_its_successor_was_used(on: On) {
     let server = started(on).await;
     let first = logged_in(&server).await;
@@ -104,6 +105,7 @@ async fn a68_an_old_token_kills_the_grant_once_its_successor_was_used(on: On) {
     next(&server, &other).await;
 }
 
+/// I-02, I-04
 async fn a69_a_repeated_refresh_gets_the_same_successor(on: On) {
     let server = started(on).await;
     let first = logged_in(&server).await;
@@ -123,6 +125,7 @@ async fn a69_a_repeated_refresh_gets_the_same_successor(on: On) {
     assert_eq!(server.grant_of("anna").await.generation, 2);
 }
 
+/// I-06
 async fn a70_a_token_two_generations_back_kills_the_grant(on: On) {
     let server = started(on).await;
     let first = logged_in(&server).await;
@@ -134,6 +137,7 @@ async fn a70_a_token_two_generations_back_kills_the_grant(on: On) {
     is_dead(&server, &third).await;
 }
 
+/// I-20: generations decide, not times.
 async fn a71_many_rotations_within_a_second_are_like_slow_ones(on: On) {
     let server = started(on).await;
     let mut seen = vec![logged_in(&server).await];
@@ -157,6 +161,7 @@ async fn a71_many_rotations_within_a_second_are_like_slow_ones(on: On) {
     }
 }
 
+/// I-09
 async fn a72_a_restart_of_the_server_changes_nothing(on: On) {
     let shared = tempfile::tempdir().unwrap();
     let url = match on {
@@ -190,6 +195,7 @@ async fn a72_a_restart_of_the_server_changes_nothing(on: On) {
     is_dead(&server, &third).await;
 }
 
+/// I-01, I-02
 async fn a73_200_simultaneous_refreshes_have_one_successor(on: On) {
     let server = Arc::new(started(on).await);
     let first = logged_in(&server).await;
@@ -212,6 +218,7 @@ async fn a73_200_simultaneous_refreshes_have_one_successor(on: On) {
     next(&server, &successors[0].0).await;
 }
 
+/// I-12
 async fn a74_the_token_of_another_client_is_invalid_and_unharmed(on: On) {
     let server = started(on).await;
     server.client("other").await;
@@ -241,6 +248,7 @@ async fn refresh_with_scope(server: &Server, token: &str, scope: &str) -> Answer
     server.token("app", &[("grant_type", "refresh_token"), ("refresh_token", token), ("scope", scope)]).await
 }
 
+/// I-13
 async fn a76_a_scope_beyond_the_grant_is_refused_and_less_does_not_shrink_it(on: On) {
     let server = started(on).await;
     server.change_client("app", |client| client.scope = Scope::parse("read write admin").unwrap()).await;
@@ -261,6 +269,7 @@ async fn a76_a_scope_beyond_the_grant_is_refused_and_less_does_not_shrink_it(on:
     assert_eq!(Scope::parse(whole.claims()["scope"].as_str().unwrap()).unwrap(), granted);
 }
 
+/// I-13
 async fn a77_a_scope_that_the_client_lost_is_not_granted_again(on: On) {
     let server = started(on).await;
     let first = logged_in(&server).await;
@@ -285,6 +294,7 @@ async fn a77_a_resource_that_the_client_lost_is_not_granted_again(on: On) {
     server.refresh("app", &answer.refresh_token()).await.assert_error(400, "invalid_grant");
 }
 
+/// I-03
 async fn a78_an_unused_token_expires(on: On) {
     let server = started(on).await;
     let first = logged_in(&server).await;
@@ -304,6 +314,7 @@ fn grant_id(answer: &Answer) -> regrant::ids::GrantId {
     regrant::ids::GrantId::parse(answer.claims()["gid"].as_str().unwrap()).unwrap()
 }
 
+/// I-06
 async fn a78_the_grace_ends(on: On) {
     let server = started(on).await;
     let first = logged_in(&server).await;
@@ -317,6 +328,7 @@ async fn a78_the_grace_ends(on: On) {
     is_dead(&server, &second).await;
 }
 
+/// I-04
 async fn a79_the_end_of_the_grant_never_moves(on: On) {
     /// 996 of them are 7,200 s less than 90 days.
     const STEP: u64 = 7800;
@@ -348,6 +360,7 @@ async fn a80_a_client_without_the_grant_gets_no_refresh_token(on: On) {
     assert_eq!(answer.json()["expires_in"], 600);
 }
 
+/// I-07
 async fn a83_a_refused_refresh_leaves_the_token_good(on: On) {
     let server = started(on).await;
     server.client("other").await;
@@ -392,6 +405,7 @@ async fn a83_a_refused_refresh_leaves_the_token_good(on: On) {
     next(&server, &token).await;
 }
 
+/// I-09
 async fn a84_the_token_of_a_repeated_answer_is_accepted_next(on: On) {
     let server = started(on).await;
     let mut token = logged_in(&server).await;
@@ -404,6 +418,7 @@ async fn a84_the_token_of_a_repeated_answer_is_accepted_next(on: On) {
     is_alive(&server).await;
 }
 
+/// I-14
 async fn a85_a_change_of_the_owner_kills_every_older_grant(on: On) {
     let server = started(on).await;
     let anna = owner_id("anna");
@@ -470,6 +485,7 @@ async fn a86_an_access_token_is_what_rfc_9068_asks_for(on: On) {
     }
 }
 
+/// I-04
 async fn a89_no_access_token_outlives_its_grant(on: On) {
     let server = Server::start_with(on, |config| config.lifetimes.refresh_absolute_seconds = 1_209_600).await;
     prepare(&server).await;
@@ -487,6 +503,7 @@ async fn a89_no_access_token_outlives_its_grant(on: On) {
     is_dead(&server, &answer.refresh_token()).await;
 }
 
+/// I-02, I-20
 async fn two_nodes_on_one_store_agree(on: On) {
     let (one, other, _folder) = Server::pair(on).await;
     prepare(&one).await;

@@ -279,6 +279,7 @@ async fn a_grant_needs_the_owner_as_authenticated(store: Arc<dyn Store>, clock: 
     assert_eq!(f.store.grants_of(f.owner.id()).await.unwrap(), []);
 }
 
+/// I-21
 async fn a_late_creation_changes_nothing(store: Arc<dyn Store>, clock: Clock) {
     let f = Fixture::new(store, clock).await;
     let grant = NewGrant { deadline: f.clock.now().plus(-1), ..f.new_grant() };
@@ -312,6 +313,7 @@ async fn rotation_makes_the_next_generation_current(store: Arc<dyn Store>, clock
     assert_eq!(f.rotated(&grant, 2).await.generation, 3);
 }
 
+/// I-02
 async fn a_retry_within_the_grace_gets_the_same_generation(store: Arc<dyn Store>, clock: Clock) {
     let f = Fixture::new(store, clock).await;
     let grant = f.grant().await;
@@ -325,6 +327,7 @@ async fn a_retry_within_the_grace_gets_the_same_generation(store: Arc<dyn Store>
     assert_eq!(f.rotated(&grant, 2).await.generation, 3);
 }
 
+/// I-06
 async fn a_presentation_after_the_grace_revokes(store: Arc<dyn Store>, clock: Clock) {
     let f = Fixture::new(store, clock).await;
     let grant = f.grant().await;
@@ -338,6 +341,7 @@ async fn a_presentation_after_the_grace_revokes(store: Arc<dyn Store>, clock: Cl
     assert_eq!(f.present(&grant, 1).await, refused);
 }
 
+/// I-06
 async fn two_generations_back_revokes_even_within_the_grace(store: Arc<dyn Store>, clock: Clock) {
     let f = Fixture::new(store, clock).await;
     let grant = f.grant().await;
@@ -388,6 +392,7 @@ async fn a_resource_beyond_the_grant_is_refused_and_the_token_stays_good(store: 
     assert_eq!(f.rotated(&grant, 2).await.audience, resources);
 }
 
+/// I-12
 async fn a_token_that_does_not_fit_the_grant_has_no_effect(store: Arc<dyn Store>, clock: Clock) {
     let f = Fixture::new(store, clock).await;
     let grant = f.grant().await;
@@ -413,6 +418,7 @@ async fn a_token_that_does_not_fit_the_grant_has_no_effect(store: Arc<dyn Store>
     assert_eq!(f.rotated(&grant, 3).await.generation, 4);
 }
 
+/// I-03
 async fn an_unused_token_expires_to_the_millisecond(store: Arc<dyn Store>, clock: Clock) {
     let f = Fixture::new(store, clock).await;
     let grant = f.grant().await;
@@ -422,6 +428,7 @@ async fn an_unused_token_expires_to_the_millisecond(store: Arc<dyn Store>, clock
     assert_eq!(f.present(&grant, 2).await, Rotation::Refused(Refusal::Expired));
 }
 
+/// I-03
 async fn a_grant_ends_to_the_millisecond(store: Arc<dyn Store>, clock: Clock) {
     let f = Fixture::new(store, clock).await;
     let grant = NewGrant { absolute_ms: 15 * DAY_MS, ..f.new_grant() };
@@ -432,6 +439,7 @@ async fn a_grant_ends_to_the_millisecond(store: Arc<dyn Store>, clock: Clock) {
     f.assert_expires_at(&grant, 2, live.absolute_expiry).await;
 }
 
+/// I-04
 async fn a_thousand_rotations_do_not_move_the_end_of_the_grant(store: Arc<dyn Store>, clock: Clock) {
     let f = Fixture::new(store, clock).await;
     let grant = f.new_grant();
@@ -446,6 +454,7 @@ async fn a_thousand_rotations_do_not_move_the_end_of_the_grant(store: Arc<dyn St
     assert_eq!(record.created_at, created);
 }
 
+/// I-14
 async fn a_new_password_kills_the_grants(store: Arc<dyn Store>, clock: Clock) {
     let f = Fixture::new(store, clock).await;
     let grant = f.grant().await;
@@ -457,6 +466,7 @@ async fn a_new_password_kills_the_grants(store: Arc<dyn Store>, clock: Clock) {
     f.assert_revoked(&grant, RevocationReason::OwnerEpoch).await;
 }
 
+/// I-14
 async fn logging_out_kills_the_grants_and_allows_new_ones(store: Arc<dyn Store>, clock: Clock) {
     let f = Fixture::new(store, clock).await;
     let grant = f.grant().await;
@@ -537,6 +547,7 @@ async fn a_newer_client_epoch_kills_the_grants(store: Arc<dyn Store>, clock: Clo
     assert_eq!(f.present(&grant, 1).await, refused);
 }
 
+/// I-09
 async fn a_lost_write_is_repaired(store: Arc<dyn Store>, clock: Clock) {
     let f = Fixture::new(store, clock).await;
     for ahead in [1, 2] {
@@ -559,6 +570,7 @@ async fn a_token_from_the_future_revokes(store: Arc<dyn Store>, clock: Clock) {
     }
 }
 
+/// I-21
 async fn a_late_rotation_changes_nothing(store: Arc<dyn Store>, clock: Clock) {
     let f = Fixture::new(store, clock).await;
     let grant = f.grant().await;
@@ -589,6 +601,7 @@ async fn under_keep_the_token_lives_on(store: Arc<dyn Store>, clock: Clock) {
     assert_eq!(f.present(&grant, 1).await, replay);
 }
 
+/// I-01, I-02
 async fn concurrent_presentations_have_one_successor(store: Arc<dyn Store>, clock: Clock) {
     let f = Fixture::new(store, clock).await;
     let grant = f.grant().await;
@@ -614,6 +627,7 @@ async fn concurrent_presentations_have_one_successor(store: Arc<dyn Store>, cloc
     f.rotated(&grant, 2).await;
 }
 
+/// I-05
 async fn revoking_keeps_the_first_reason(store: Arc<dyn Store>, clock: Clock) {
     let f = Fixture::new(store, clock).await;
     let grant = f.grant().await;

@@ -204,6 +204,7 @@ async fn the_rights_in_the_shipped_configuration_are_enough() {
 
 /// Kills a master while the crowd refreshes and others are logged out: nobody of the crowd is logged out, and all the
 /// others stay so.
+/// (I-05, I-07, I-09)
 async fn survives_the_death_of_a_master(deployment: &mut impl Deployment) {
     let server = started(deployment).await;
     let crowd = Crowd::gather(&server).await;
@@ -304,6 +305,7 @@ async fn half_a_slot_is_served_where_its_keys_are() {
 }
 
 /// Without its replicas nothing is confirmed that a failover could undo, and a refresh does not wait for them.
+/// (I-05)
 async fn confirms_only_what_the_replicas_have(deployment: &impl Deployment, replicas: &[usize]) {
     let server = started(deployment).await;
     server.user("anna").await;

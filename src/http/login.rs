@@ -48,6 +48,8 @@ impl LoginEndpoint {
     }
 
     /// Sign in
+    ///
+    /// Starts a browser session, in a cookie, and goes on to where the person was heading.
     #[oai(path = "/login", method = "post", operation_id = "login", tag = "Tag::Pages")]
     async fn sign_in(&self, browser: Browser, query: PageQuery, form: PageForm) -> PageAnswer {
         PageAnswer(sign_in(&browser, query, form).await.unwrap_or_else(|error| browser.error(&error)))

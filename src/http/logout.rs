@@ -27,6 +27,8 @@ pub struct LogoutEndpoint;
 #[OpenApi]
 impl LogoutEndpoint {
     /// Ask whether to sign out
+    ///
+    /// A page with a form; nothing ends before it is sent.
     #[oai(path = "/logout", method = "get", operation_id = "showLogout", tag = "Tag::Pages")]
     async fn show(&self, browser: Browser) -> PageAnswer {
         PageAnswer(show(&browser).await.unwrap_or_else(|error| browser.error(&error)))

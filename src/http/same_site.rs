@@ -127,8 +127,9 @@ pub async fn guard<E: Endpoint>(
     app: Arc<App>,
     origins: Arc<Origins>,
 ) -> poem::Result<Response> {
-    // No script can send TRACE, and no path answers it.
-    if !matches!(request.uri().path(), "/session" | "/session/refresh") || request.method() == Method::TRACE {
+    // What neither a link nor a documented request sends: no path answers it, and 405 says which methods there are.
+    let judged = [Method::GET, Method::HEAD, Method::POST, Method::DELETE, Method::OPTIONS];
+    if !matches!(request.uri().path(), "/session" | "/session/refresh") || !judged.contains(request.method()) {
         return next.call(request).await.map(IntoResponse::into_response);
     }
     if request.method() == Method::OPTIONS {

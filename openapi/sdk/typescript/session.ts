@@ -1,0 +1,169 @@
+// Keeps an access token fresh, on top of openapi-fetch and the types generated from the document (regrant.d.ts).
+
+import type { Client } from "openapi-fetch";
+import type { components, paths } from "./regrant.d.ts";
+
+export type TokenResponse = components["schemas"]["TokenResponse"];
+export type TokenError = components["schemas"]["IssueTokenError"];
+
+/** The refresh token is spent, expired or revoked: only a person signing in helps. */
+export class SignInAgain extends Error {
+  override name = "SignInAgain";
+}
+
+/** The server refused the request for a reason that trying again doesn't change, such as a wrong client. */
+export class Refused extends Error {
+  override name = "Refused";
+  readonly error: TokenError;
+  constructor(error: TokenError) {
+    super(`${error.error}: ${error.error_description} (${error.error_uri})`);
+    this.error = error;
+  }
+}
+
+/** The server could not be reached in time. The session is still good: ask again later. */
+export class Unavailable extends Error {
+  override name = "Unavailable";
+}
+
+/** What a session is made of. Times are milliseconds of the clock. */
+export interface Tokens {
+  accessToken: string;
+  refreshToken: string;
+  refreshAt: number;
+  expiresAt: number;
+}
+
+/** Where the tokens are: in memory for one tab, in storage that all tabs share for several. */
+export interface TokenStore {
+  load(): Tokens | undefined | Promise<Tokens | undefined>;
+  save(tokens: Tokens | undefined): void | Promise<void>;
+}
+
+export class MemoryStore implements TokenStore {
+  #tokens: Tokens | undefined;
+  load(): Tokens | undefined {
+    return this.#tokens;
+  }
+  save(tokens: Tokens | undefined): void {
+    this.#tokens = tokens;
+  }
+}
+
+export interface Options {
+  clientId: string;
+  /** For a confidential client, which is never in a browser. */
+  clientSecret?: string;
+  store?: TokenStore;
+  /** Sessions of one name in one browser refresh one after the other, across tabs. */
+  name?: string;
+  /** How long a refresh may try, milliseconds. Shorter than the server's grace (60 s by default). */
+  patience?: number;
+  clock?: () => number;
+}
+
+/** One signed-in session. Any number of callers may ask it at once. */
+export class Session {
+  readonly #client: Client<paths>;
+  readonly #options: Required<Omit<Options, "clientSecret">> & Pick<Options, "clientSecret">;
+  #refreshing: Promise<string> | undefined;
+
+  constructor(client: Client<paths>, options: Options) {
+    this.#client = client;
+    this.#options = {
+      store: new MemoryStore(),
+      name: "regrant",
+      patience: 20_000,
+      clock: Date.now,
+      ...options,
+    };
+  }
+
+  /** Starts from what the server sent, for whichever grant, with a refresh token. */
+  async begin(tokens: TokenResponse): Promise<void> {
+    await this.#options.store.save(this.#understand(tokens, this.#options.clock(), undefined));
+  }
+
+  /**
+   * A fresh access token.
+   * @throws SignInAgain, Refused, Unavailable
+   */
+  async accessToken(): Promise<string> {
+    const { store, clock } = this.#options;
+    const tokens = await store.load();
+    if (!tokens) throw new SignInAgain("nobody is signed in");
+    const now = clock();
+    if (now < tokens.refreshAt) return tokens.accessToken;
+    // Between here and the assignment nothing waits, so one page makes one refresh.
+    this.#refreshing ??= this.#refreshLocked().finally(() => {
+      this.#refreshing = undefined;
+    });
+    if (now >= tokens.expiresAt) return this.#refreshing;
+    // The token at hand is good until it expires, so nobody waits and no trouble is anybody's yet.
+    this.#refreshing.catch(() => undefined);
+    return tokens.accessToken;
+  }
+
+  /** One tab at a time. What another tab has fetched meanwhile is taken as it is. */
+  #refreshLocked(): Promise<string> {
+    const refresh = async (): Promise<string> => {
+      const tokens = await this.#options.store.load();
+      if (!tokens) throw new SignInAgain("nobody is signed in");
+      return this.#options.clock() < tokens.refreshAt ? tokens.accessToken : this.#refresh(tokens);
+    };
+    const locks: LockManager | undefined = globalThis.navigator?.locks;
+    return locks ? Promise.resolve(locks.request(`regrant:${this.#options.name}`, refresh)) : refresh();
+  }
+
+  /** Sends the same refresh token until there is an answer: the server gives the same successor again. */
+  async #refresh(tokens: Tokens): Promise<string> {
+    const { store, clock, patience, clientId, clientSecret } = this.#options;
+    const giveUp = performance.now() + patience;
+    for (let pause = 50; ; pause = Math.min(pause * 2, 5_000)) {
+      const sent = clock();
+      let trouble: unknown;
+      try {
+        const { data, error, response } = await this.#client.POST("/oauth2/token", {
+          body: {
+            grant_type: "refresh_token",
+            refresh_token: tokens.refreshToken,
+            client_id: clientId,
+            ...(clientSecret === undefined ? {} : { client_secret: clientSecret }),
+          },
+          headers: { "Content-Type": "application/x-www-form-urlencoded" },
+        });
+        if (data) {
+          const next = this.#understand(data, sent, tokens.refreshToken);
+          await store.save(next);
+          return next.accessToken;
+        }
+        if (response.status < 500 && error) {
+          if (error.error !== "invalid_grant") throw new Refused(error);
+          await store.save(undefined);
+          throw new SignInAgain(error.error_description);
+        }
+        trouble = new Error(`status ${response.status}`);
+        pause = Math.max(pause, 1_000 * Number(response.headers.get("Retry-After") ?? 0));
+      } catch (thrown) {
+        if (thrown instanceof SignInAgain || thrown instanceof Refused) throw thrown;
+        trouble = thrown;
+      }
+      if (performance.now() + pause > giveUp) throw new Unavailable(String(trouble), { cause: trouble });
+      await new Promise((resolve) => setTimeout(resolve, pause * (0.5 + Math.random() / 2)));
+    }
+  }
+
+  #understand(tokens: TokenResponse, sent: number, previous: string | undefined): Tokens {
+    const refreshToken = tokens.refresh_token ?? previous;
+    if (refreshToken === undefined) throw new TypeError("there is no refresh token: this grant can't be kept fresh");
+    const lifetime = 1_000 * tokens.expires_in;
+    // Early, and not at the same moment as every other page that was opened with this one.
+    const early = lifetime * (0.1 + 0.2 * Math.random());
+    return {
+      accessToken: tokens.access_token,
+      refreshToken,
+      refreshAt: sent + lifetime - early,
+      expiresAt: sent + lifetime,
+    };
+  }
+}

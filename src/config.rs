@@ -5,6 +5,7 @@
 pub mod branding;
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
@@ -12,7 +13,7 @@ use std::{
 use serde::Deserialize;
 use url::Url;
 
-pub use self::branding::Branding;
+pub use self::branding::{Branding, ScopeDescription};
 use crate::secret::{InvalidServerSecret, SecretText, ServerSecret};
 
 /// All settings, with the same names in the file, the environment (`REGRANT_…`, `__` for nesting) and, where
@@ -48,6 +49,8 @@ pub struct Config {
     pub passwords: Passwords,
     /// How the pages look.
     pub branding: Branding,
+    /// What scope tokens mean, for people: by scope token.
+    pub scopes: BTreeMap<String, ScopeDescription>,
 }
 
 /// Lifetimes, all in seconds.
@@ -62,6 +65,8 @@ pub struct Lifetimes {
     pub refresh_absolute_seconds: u32,
     /// How long the previous refresh token is accepted again while its successor is unused.
     pub grace_seconds: u32,
+    /// Authorization code.
+    pub code_seconds: u32,
     /// Browser session that nobody uses.
     pub session_idle_seconds: u32,
     /// Browser session, however often it is used.
@@ -126,6 +131,7 @@ impl Default for Config {
             lifetimes: Lifetimes::default(),
             passwords: Passwords::default(),
             branding: Branding::default(),
+            scopes: BTreeMap::new(),
         }
     }
 }
@@ -137,6 +143,7 @@ impl Default for Lifetimes {
             refresh_idle_seconds: 14 * 24 * 3600,
             refresh_absolute_seconds: 90 * 24 * 3600,
             grace_seconds: 60,
+            code_seconds: 60,
             session_idle_seconds: 12 * 3600,
             session_absolute_seconds: 7 * 24 * 3600,
         }
@@ -209,6 +216,7 @@ impl Config {
             refresh_idle_seconds,
             refresh_absolute_seconds,
             grace_seconds,
+            code_seconds,
             session_idle_seconds,
             session_absolute_seconds,
         } = self.lifetimes;
@@ -234,6 +242,9 @@ impl Config {
                 "lifetimes.grace_seconds",
                 format!("must be at most lifetimes.access_token_seconds ({access_token_seconds}) and at most 3600"),
             );
+        }
+        if !(5..=600).contains(&code_seconds) {
+            return invalid("lifetimes.code_seconds", "must be 5 to 600 (RFC 6749 section 4.1.2)".into());
         }
         if session_idle_seconds < 60 || session_absolute_seconds < session_idle_seconds {
             return invalid(

@@ -7,7 +7,7 @@
 
 use crate::{
     resource_owner::AuthenticationError,
-    store::{Refusal, RevocationReason, StoreError},
+    store::{CodeRefusal, Refusal, RevocationReason, StoreError},
 };
 
 /// Why a token request was refused.
@@ -73,6 +73,9 @@ pub enum InvalidRequest {
     /// A refresh token in a form of cookie mode.
     #[error("in cookie mode the refresh token is in its cookie only; leave out refresh_token")]
     TokenOutsideCookie,
+    /// RFC 7636 §4.1.
+    #[error("a code_verifier is 43 to 128 unreserved characters")]
+    CodeVerifier,
     /// Wrong method; answered with 405.
     #[error("this endpoint does not answer this method")]
     Method,
@@ -122,6 +125,12 @@ pub enum InvalidGrant {
     Password,
     /// Not a refresh token of ours.
     NotOurs,
+    /// Not an authorization code of ours.
+    NotOurCode,
+    /// An authorization code that was not accepted.
+    Code(CodeRefusal),
+    /// An authorization code that was redeemed before: the grant is revoked.
+    CodeReplayed,
     /// The client has lost every resource that the grant was for.
     NoResourceLeft,
     /// A refresh token that was not accepted.
@@ -188,6 +197,10 @@ impl TokenError {
             Self::InvalidRequest(reason) => reason.to_string(),
             Self::InvalidClient(_) => "client authentication failed".into(),
             Self::InvalidGrant(InvalidGrant::Password) => "the username or password is wrong".into(),
+            Self::InvalidGrant(InvalidGrant::NotOurCode | InvalidGrant::Code(_) | InvalidGrant::CodeReplayed) => {
+                "the authorization code is invalid, expired or used, or the redirect_uri or code_verifier is wrong"
+                    .into()
+            }
             Self::InvalidGrant(_) => "the refresh token is invalid, expired or revoked".into(),
             Self::UnauthorizedClient => "this client is not registered for this grant type".into(),
             Self::NoCookieMode => "this client is not registered for cookie mode".into(),

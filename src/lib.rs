@@ -17,6 +17,7 @@
 //! telemetry.rs        the log
 //! http/               one file an endpoint; error_response.rs is the only renderer of errors
 //! grant/              one file a grant type: is this token request valid?
+//! authorization/      the rules of an authorization request, on oxide-auth's protocol core
 //! client/             what a client is; authentication.rs: credentials -> AuthenticatedClient
 //! resource_owner/     username and password -> AuthenticatedOwner; the argon2id pool; browser sessions
 //! token/              access tokens, refresh tokens, signing keys; mod.rs issues
@@ -25,6 +26,7 @@
 //! clock.rs            the only reader of the wall clock and of randomness
 //! ids.rs              identifiers, parsed
 //! scope.rs            a set of scope tokens
+//! pkce.rs             code verifiers and challenges
 //! resource.rs         the resources that a token is for
 //! failpoint.rs        ends the process at named steps, in the builds of the proof only
 //! secret.rs           redacted types; the keys derived from the server's one secret
@@ -42,7 +44,7 @@
 //! - No secret has a `Display`; the store holds only hashes and ciphertexts.
 //! - A refresh token of cookie mode works in its cookie only, and one of a body in a body only.
 //! - Outside crates stay behind their doors: `poem` in `http/` and `server.rs`, `redis` in `store/redis/`,
-//!   `rusqlite` in `store/embedded/`, `jsonwebtoken` in `token/`, `argon2` in `resource_owner/`. A test checks.
+//!   `rusqlite` in `store/embedded/`, `oxide_auth` in `authorization/`, `jsonwebtoken` in `token/`, `argon2` in `resource_owner/`. A test checks.
 //!
 //! # How to add
 //!
@@ -50,6 +52,7 @@
 //! - a grant: a variant of `grant::TokenRequest`; the compiler names the rest.
 //! - a store verb: the trait in `store/<subject>.rs`, both stores, a case in the contract suite.
 
+pub mod authorization;
 pub mod cli;
 pub mod client;
 pub mod clock;
@@ -59,6 +62,7 @@ pub mod failpoint;
 pub mod grant;
 pub mod http;
 pub mod ids;
+pub mod pkce;
 pub mod resource;
 pub mod resource_owner;
 pub mod scope;

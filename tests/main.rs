@@ -4,6 +4,8 @@
 
 #[path = "it/account.rs"]
 mod account;
+#[path = "it/authorization.rs"]
+mod authorization;
 #[path = "it/client_authentication.rs"]
 mod client_authentication;
 #[path = "it/client_credentials.rs"]

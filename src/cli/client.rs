@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Common, Outcome, Refused, print_json};
 use crate::{
-    client::{Client, ClientType, GrantType, RedirectUri, RegisteredSecret, WebOrigin},
+    client::{Client, ClientName, ClientType, GrantType, RedirectUri, RegisteredSecret, WebOrigin},
     ids::ClientId,
     scope::Scope,
     secret::{ClientSecretHash, generate_client_secret},
@@ -43,6 +43,9 @@ pub(super) struct Create {
     /// The client's id: 1 to 128 visible ASCII characters
     #[arg(long)]
     id: String,
+    /// What people know it by: the consent page asks about it [default: the id]
+    #[arg(long)]
+    name: Option<String>,
     /// Whether it can keep a secret
     #[arg(long = "type", value_enum)]
     client_type: ClientType,
@@ -111,6 +114,7 @@ pub(super) async fn run(command: Command) -> Outcome {
 async fn create(arguments: Create) -> Outcome {
     let Create {
         id,
+        name,
         client_type,
         grant_types,
         scope,
@@ -149,6 +153,7 @@ async fn create(arguments: Create) -> Outcome {
         secret.iter().map(|secret| RegisteredSecret { hash: ClientSecretHash::of(secret), expires_at: None });
     let client = Client {
         id: ClientId::parse(&id)?,
+        name: name.as_deref().map(ClientName::parse).transpose()?,
         client_type,
         secrets: registered.collect(),
         grant_types,

@@ -15,9 +15,9 @@ use tokio::net::TcpListener;
 use super::{Outcome, Refused, asked_to_stop, assemble, start_log};
 use crate::{
     App,
-    client::{Client, ClientType, GrantType, RedirectUri, RegisteredSecret},
+    client::{Client, ClientName, ClientType, GrantType, RedirectUri, RegisteredSecret},
     clock::Clock,
-    config::Config,
+    config::{Config, ScopeDescription},
     ids::{ClientId, Username},
     scope::Scope,
     secret::{ClientSecretHash, SecretText, ServerSecret},
@@ -69,6 +69,7 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
     })?;
     config.listen = public.local_addr()?;
     config.validate()?;
+    describe_demo_scopes(&mut config);
     start_log(&config);
 
     let secret = match config.secret_file.is_some() || config.secret.is_some() {
@@ -104,13 +105,26 @@ fn own_secret(data: &Path) -> Result<ServerSecret, Refused> {
     Ok(ServerSecret::parse(&fs::read_to_string(&file)?)?)
 }
 
+/// What the demo scopes mean, where the settings don't say it.
+fn describe_demo_scopes(config: &mut Config) {
+    for (token, en, de) in [
+        ("profile", "See who you are", "Erfahren, wer Sie sind"),
+        ("read", "Read your data", "Ihre Daten lesen"),
+        ("write", "Change your data", "Ihre Daten ändern"),
+    ] {
+        let description = ScopeDescription { en: Some(en.into()), de: Some(de.into()) };
+        config.scopes.entry(token.into()).or_insert(description);
+    }
+}
+
 /// The demo client and user of the design; those that are there stay as they are.
 async fn create_demo_records(app: &Arc<App>) -> Outcome {
     use GrantType::{AuthorizationCode, ClientCredentials, DeviceCode, Password, RefreshToken};
     let now = app.store.now();
-    let client = |id: &str, client_type, secrets: Vec<RegisteredSecret>, grant_types: Vec<GrantType>| {
+    let client = |id: &str, name: &str, client_type, secrets: Vec<RegisteredSecret>, grant_types: Vec<GrantType>| {
         Ok::<_, Refused>(Client {
             id: ClientId::parse(id)?,
+            name: Some(ClientName::parse(name)?),
             client_type,
             secrets,
             grant_types,
@@ -135,8 +149,8 @@ async fn create_demo_records(app: &Arc<App>) -> Outcome {
     let secret = RegisteredSecret { hash, expires_at: None };
     let confidential = vec![Password, RefreshToken, ClientCredentials, AuthorizationCode, DeviceCode];
     let public = vec![AuthorizationCode, RefreshToken, Password, DeviceCode];
-    app.store.create_client(&client("demo", ClientType::Confidential, vec![secret], confidential)?).await?;
-    app.store.create_client(&client("demo-public", ClientType::Public, vec![], public)?).await?;
+    app.store.create_client(&client("demo", "Demo App", ClientType::Confidential, vec![secret], confidential)?).await?;
+    app.store.create_client(&client("demo-public", "Demo Browser App", ClientType::Public, vec![], public)?).await?;
 
     let username = Username::parse("demo")?;
     if app.store.owner(crate::ids::OwnerId::of(&username)).await?.is_none() {

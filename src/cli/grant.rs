@@ -169,6 +169,7 @@ const fn explain_revocation(reason: RevocationReason) -> &'static str {
         RevocationReason::Operator => "an operator revoked it",
         RevocationReason::Client => "the client revoked it",
         RevocationReason::ResourceOwner => "its user took the access away on the account page",
+        RevocationReason::CodeReplay => "the authorization code that it came of was presented again: two had it",
     }
 }
 

@@ -3,10 +3,12 @@
 //! Not here: checking its credentials, see `client/authentication.rs`.
 
 pub mod authentication;
+mod name;
 mod redirect_uri;
 mod web_origin;
 
 pub use self::{
+    name::{ClientName, InvalidClientName},
     redirect_uri::{InvalidRedirectUri, RedirectUri},
     web_origin::{InvalidWebOrigin, WebOrigin},
 };
@@ -22,6 +24,9 @@ use crate::{clock::Timestamp, ids::ClientId, scope::Scope, secret::ClientSecretH
 pub struct Client {
     /// Its identifier.
     pub id: ClientId,
+    /// What people know it by; without one it is known by its identifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<ClientName>,
     /// Whether it can keep a secret.
     pub client_type: ClientType,
     /// Hashes of its secrets: one, or two while it changes from one to the other.
@@ -64,6 +69,11 @@ pub struct Client {
 }
 
 impl Client {
+    /// What people know it by.
+    pub fn display_name(&self) -> &str {
+        self.name.as_ref().map_or(self.id.as_str(), ClientName::as_str)
+    }
+
     /// Whether the client may use a grant.
     pub fn may_use(&self, grant_type: GrantType) -> bool {
         self.grant_types.contains(&grant_type)
@@ -124,7 +134,8 @@ impl GrantType {
         [Self::Password, Self::RefreshToken, Self::AuthorizationCode, Self::ClientCredentials, Self::DeviceCode];
 
     /// The grants that this server's token endpoint answers.
-    pub const SERVED: [Self; 3] = [Self::Password, Self::RefreshToken, Self::ClientCredentials];
+    pub const SERVED: [Self; 4] =
+        [Self::AuthorizationCode, Self::Password, Self::RefreshToken, Self::ClientCredentials];
 
     /// The value of `grant_type`.
     pub const fn as_str(self) -> &'static str {

@@ -33,6 +33,16 @@ impl Default for Branding {
     }
 }
 
+/// What a scope token means, in the words of the consent page: "It may ...".
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScopeDescription {
+    /// In English.
+    pub en: Option<String>,
+    /// In German.
+    pub de: Option<String>,
+}
+
 /// The light and the dark paper that `style.css` prints on.
 const LIGHT_PAPER: Colour = Colour { red: 0xff, green: 0xff, blue: 0xff };
 const DARK_PAPER: Colour = Colour { red: 0x16, green: 0x1f, blue: 0x27 };

@@ -3,6 +3,7 @@
 //! Not here: reading the form, see `http/token.rs`; issuing, see `token/mod.rs`.
 
 pub mod access;
+mod authorization_code;
 mod client_credentials;
 mod password;
 mod refresh_token;
@@ -12,9 +13,10 @@ use crate::{
     App,
     client::{GrantType, authentication::AuthenticatedClient},
     error::TokenError,
+    pkce::CodeChallenge,
     resource_owner::AuthenticatedOwner,
     secret::SecretText,
-    token::refresh_token::RefreshToken,
+    token::{authorization_code::AuthorizationCode, refresh_token::RefreshToken},
 };
 
 /// A token request: the form with everything in place that its grant type REQUIRES.
@@ -28,6 +30,15 @@ pub enum TokenRequest {
         password: SecretText,
         /// What it asks access to.
         access: RequestedAccess,
+    },
+    /// RFC 6749 §4.1.3.
+    AuthorizationCode {
+        /// The `code` parameter.
+        code: SecretText,
+        /// The `redirect_uri` parameter, when there is one.
+        redirect_uri: Option<String>,
+        /// The `code_verifier` parameter (RFC 7636 §4.5), when there is one.
+        code_verifier: Option<SecretText>,
     },
     /// RFC 6749 §4.4.2.
     ClientCredentials {
@@ -56,6 +67,17 @@ pub enum ValidGrant {
         /// What is granted.
         access: GrantedAccess,
     },
+    /// The code is one of ours.
+    AuthorizationCode {
+        /// The client.
+        client: AuthenticatedClient,
+        /// The code.
+        code: AuthorizationCode,
+        /// SHA-256 of the `redirect_uri` parameter, or of nothing.
+        redirect_uri_hash: [u8; 32],
+        /// What the verifier hashes to.
+        challenge: CodeChallenge,
+    },
     /// The client acts for itself.
     ClientCredentials {
         /// The client.
@@ -82,6 +104,9 @@ pub async fn validate(request: TokenRequest, client: AuthenticatedClient, app: &
     match request {
         TokenRequest::Password { username, password, access } => {
             password::validate(&username, &password, &access, client, app).await
+        }
+        TokenRequest::AuthorizationCode { code, redirect_uri, code_verifier } => {
+            authorization_code::validate(&code, redirect_uri.as_deref(), code_verifier.as_ref(), client, &app.issuer)
         }
         TokenRequest::ClientCredentials { access } => client_credentials::validate(&access, client, &app.issuer),
         TokenRequest::RefreshToken { refresh_token, access } => {

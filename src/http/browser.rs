@@ -123,6 +123,19 @@ impl Browser {
         self.check(form, &session_binding(session))
     }
 
+    /// The same, bound to what the page shows as well: `what` is the address of what is asked.
+    pub fn form_token_for(&self, session: &BrowserSession, what: &str) -> String {
+        form_guard::token(self.app.sessions.form_key(), &[&session_binding(session), what.as_bytes()].concat())
+    }
+
+    /// Checks the `form_token` of a form of somebody who is signed in and was asked `what`.
+    ///
+    /// # Errors
+    /// [`PageError::StaleForm`]; nothing may change then.
+    pub fn check_form_for(&self, form: &mut Form, session: &BrowserSession, what: &str) -> Result<(), PageError> {
+        self.check(form, &[&session_binding(session), what.as_bytes()].concat())
+    }
+
     fn check(&self, form: &mut Form, binding: &[u8]) -> Result<(), PageError> {
         let token = form.take("form_token").unwrap_or_default();
         let cross_site = form_guard::is_cross_site(&self.context.headers, self.app.issuer.url());

@@ -13,11 +13,14 @@ use serde::Serialize;
 
 use super::{
     openapi::Documented,
-    pages::{Frame, Page, Pages},
+    pages::{Frame, Page, Pages, see_other},
     request_context::RequestContext,
     texts::{Language, Trouble},
 };
-use crate::error::{InvalidRequest, PageError, TokenError};
+use crate::{
+    authorization::{AuthorizationError, Redirect},
+    error::{InvalidRequest, PageError, TokenError},
+};
 
 /// Seconds after which a client may ask again. Longer than a command's deadline, so that the first try has
 /// then either happened or never will.
@@ -162,6 +165,12 @@ pub fn page_error(error: &PageError, pages: &Pages, context: &RequestContext) ->
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
     }
     response
+}
+
+/// The redirect that tells a client why its authorization request was refused (RFC 6749 §4.1.2.1).
+pub fn authorization_error(redirect: &Redirect, error: AuthorizationError, issuer: &str) -> Response {
+    let description = error.description();
+    see_other(&redirect.answer(&[("error", error.code()), ("error_description", &description)], issuer))
 }
 
 /// RFC 6749 §5.1: neither tokens nor errors are kept by caches.

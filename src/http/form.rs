@@ -33,16 +33,23 @@ impl Form {
     /// # Errors
     /// `invalid_request`, with the reason.
     pub async fn read(request: &Request, body: &mut RequestBody) -> Result<Self, InvalidRequest> {
+        Self::parse(&Self::read_bytes(request, body).await?)
+    }
+
+    /// Reads the body of a request as it is.
+    ///
+    /// # Errors
+    /// `invalid_request`, with the reason.
+    pub async fn read_bytes(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, InvalidRequest> {
         if !is_form(request.headers()) {
             return Err(InvalidRequest::ContentType);
         }
         let read = body.take().map_err(|_| InvalidRequest::BodyUnreadable)?.into_bytes_limit(MAX_BODY_BYTES);
-        let bytes = match tokio::time::timeout(BODY_TIMEOUT, read).await {
-            Ok(Ok(bytes)) => bytes,
-            Ok(Err(poem::error::ReadBodyError::PayloadTooLarge)) => return Err(InvalidRequest::BodyTooLarge),
-            Ok(Err(_)) | Err(_) => return Err(InvalidRequest::BodyUnreadable),
-        };
-        Self::parse(&bytes)
+        match tokio::time::timeout(BODY_TIMEOUT, read).await {
+            Ok(Ok(bytes)) => Ok(bytes.into()),
+            Ok(Err(poem::error::ReadBodyError::PayloadTooLarge)) => Err(InvalidRequest::BodyTooLarge),
+            Ok(Err(_)) | Err(_) => Err(InvalidRequest::BodyUnreadable),
+        }
     }
 
     /// Parses the text of a form.
@@ -50,6 +57,21 @@ impl Form {
     /// # Errors
     /// `invalid_request` for a repeated parameter, broken percent-encoding, or bytes that are not UTF-8.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidRequest> {
+        match Self::parse_any(bytes)? {
+            (form, repeated) if repeated.is_empty() => Ok(form),
+            // RFC 6749 §3.2: parameters MUST NOT be included more than once. Two readers of one request
+            // could otherwise see two different ones.
+            _ => Err(InvalidRequest::RepeatedParameter),
+        }
+    }
+
+    /// Parses the text of a form, and names the parameters that are repeated: for an endpoint that has to find out first
+    /// whom to tell.
+    ///
+    /// # Errors
+    /// `invalid_request` for broken percent-encoding, or bytes that are not UTF-8.
+    pub fn parse_any(bytes: &[u8]) -> Result<(Self, Vec<String>), InvalidRequest> {
+        let mut repeated = Vec::new();
         let mut form = Self { once: HashMap::new(), resources: Vec::new() };
         for pair in bytes.split(|b| *b == b'&').filter(|pair| !pair.is_empty()) {
             let (name, value) = match pair.iter().position(|b| *b == b'=') {
@@ -62,15 +84,15 @@ impl Form {
                 form.resources.push(std::mem::take(&mut *value));
                 continue;
             }
-            // RFC 6749 §3.2: parameters MUST NOT be included more than once. Two readers of one request
-            // could otherwise see two different ones.
-            if form.once.insert(name, value).is_some() {
-                return Err(InvalidRequest::RepeatedParameter);
+            if form.once.contains_key(&name) {
+                repeated.push(name);
+                continue;
             }
+            form.once.insert(name, value);
         }
         form.once.retain(|_, value| !value.is_empty());
         form.resources.retain(|value| !value.is_empty());
-        Ok(form)
+        Ok((form, repeated))
     }
 
     /// Whether a parameter is there.

@@ -29,6 +29,8 @@ const HOME: &str = "/account";
 struct LoginPage<'a> {
     frame: Frame<'a>,
     action: &'a str,
+    /// The app that somebody signs in for.
+    for_app: Option<String>,
     username: &'a str,
     refused: bool,
     form_token: &'a str,
@@ -44,7 +46,7 @@ impl LoginEndpoint {
     /// `continue` is the path to go on to, `username` fills the first field in.
     #[oai(path = "/login", method = "get", operation_id = "showLogin", tag = "Tag::Pages")]
     async fn show(&self, browser: Browser, query: PageQuery) -> PageAnswer {
-        PageAnswer(show(&browser, query).unwrap_or_else(|error| browser.error(&error)))
+        PageAnswer(show(&browser, query).await.unwrap_or_else(|error| browser.error(&error)))
     }
 
     /// Sign in
@@ -56,11 +58,11 @@ impl LoginEndpoint {
     }
 }
 
-fn show(browser: &Browser, query: PageQuery) -> Result<Response, PageError> {
+async fn show(browser: &Browser, query: PageQuery) -> Result<Response, PageError> {
     let mut query = query.0.map_err(|_| PageError::Malformed)?;
     let here = destination(&mut query)?;
     let username = query.take("username").unwrap_or_default();
-    Ok(render(browser, &browser.visit()?, &here, &username, false))
+    Ok(render(browser, &browser.visit()?, &here, &username, false).await)
 }
 
 async fn sign_in(browser: &Browser, query: PageQuery, form: PageForm) -> Result<Response, PageError> {
@@ -73,14 +75,14 @@ async fn sign_in(browser: &Browser, query: PageQuery, form: PageForm) -> Result<
     let username = form.take("username").unwrap_or_default();
     let password = SecretText::new(form.take("password").unwrap_or_default());
     let Some(owner) = authenticate(browser, &username, &password).await? else {
-        return Ok(render(browser, &visit, &here, &username, true));
+        return Ok(render(browser, &visit, &here, &username, true).await);
     };
     // A new session with a new id: one that somebody planted before the sign-in is worth nothing. The one that this
     // browser had ends.
     let before = browser.session().await?;
     let store = browser.app.store.as_ref();
     let Some(cookie) = browser.app.sessions.begin(&owner, browser.origin(), store).await? else {
-        return Ok(render(browser, &visit, &here, &username, true));
+        return Ok(render(browser, &visit, &here, &username, true).await);
     };
     if let Some(before) = before {
         store.end_session(before.owner.id(), before.id).await?;
@@ -117,15 +119,20 @@ async fn authenticate(
     }
 }
 
-fn render(browser: &Browser, visit: &Visit, here: &str, username: &str, refused: bool) -> Response {
+async fn render(browser: &Browser, visit: &Visit, here: &str, username: &str, refused: bool) -> Response {
+    let request = super::authorize::request_at(browser, here).await;
+    let frame = browser.frame();
     let page = LoginPage {
-        frame: browser.frame(),
+        frame,
+        for_app: request.as_ref().map(|request| (frame.texts.login.for_app)(request.client.display_name())),
         action: &sign_in_path(here, None),
         username,
         refused,
         form_token: &browser.visit_token(visit),
     };
-    let mut response = Page::new(page).respond(browser.language);
+    // After the password may come the redirect to the app, without another page between.
+    let source = request.and_then(|request| request.redirect.source());
+    let mut response = Page::new(page).forms_lead_to(source).respond(browser.language);
     visit.keep(&mut response);
     response
 }

@@ -22,6 +22,8 @@ const MAX_AGE: &str = "public, max-age=3600";
 struct Metadata {
     /// The issuer of all tokens.
     issuer: String,
+    /// Where the resource owner's browser is sent.
+    authorization_endpoint: String,
     /// Where tokens are issued.
     token_endpoint: String,
     /// Where tokens are revoked (RFC 7009).
@@ -30,8 +32,14 @@ struct Metadata {
     introspection_endpoint: String,
     /// Where the public keys are.
     jwks_uri: String,
-    /// Empty until there is an authorization endpoint.
+    /// What the authorization endpoint answers with.
     response_types_supported: Vec<String>,
+    /// How the answer comes.
+    response_modes_supported: Vec<String>,
+    /// How PKCE challenges are made (RFC 7636).
+    code_challenge_methods_supported: Vec<String>,
+    /// Whether the answer names its issuer (RFC 9207).
+    authorization_response_iss_parameter_supported: bool,
     /// The grants that this server answers.
     grant_types_supported: Vec<String>,
     /// How clients may authenticate.
@@ -121,11 +129,15 @@ impl MetadataEndpoint {
         let texts = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
         cacheable(&Metadata {
             issuer: issuer.to_owned(),
+            authorization_endpoint: format!("{issuer}/oauth2/authorize"),
             token_endpoint: format!("{issuer}/oauth2/token"),
             revocation_endpoint: format!("{issuer}/oauth2/revoke"),
             introspection_endpoint: format!("{issuer}/oauth2/introspect"),
             jwks_uri: format!("{issuer}/.well-known/jwks.json"),
-            response_types_supported: vec![],
+            response_types_supported: texts(&["code"]),
+            response_modes_supported: texts(&["query"]),
+            code_challenge_methods_supported: texts(&["S256"]),
+            authorization_response_iss_parameter_supported: true,
             grant_types_supported: GrantType::SERVED
                 .iter()
                 .filter(|grant_type| app.serves(**grant_type))

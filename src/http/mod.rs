@@ -4,6 +4,7 @@
 
 mod account;
 mod asset;
+mod authorize;
 mod browser;
 mod contract;
 mod cookies;
@@ -38,7 +39,7 @@ use poem_openapi::{ContactObject, LicenseObject, OpenApiService, Tags};
 use serde_json::Value;
 
 use self::{
-    account::AccountEndpoint, error_response::ErrorRenderer, introspection::IntrospectionEndpoint,
+    account::AccountEndpoint, authorize::AuthorizeEndpoint, error_response::ErrorRenderer, introspection::IntrospectionEndpoint,
     login::LoginEndpoint, logout::LogoutEndpoint, metadata::MetadataEndpoint, openapi::Documented, pages::Pages,
     request_context::identify, revocation::RevocationEndpoint, session::SessionEndpoint, token::TokenEndpoint,
 };
@@ -64,6 +65,7 @@ enum Tag {
 /// Every endpoint in the OpenAPI document.
 type Endpoints = (
     TokenEndpoint,
+    AuthorizeEndpoint,
     RevocationEndpoint,
     IntrospectionEndpoint,
     SessionEndpoint,
@@ -76,6 +78,7 @@ type Endpoints = (
 fn service() -> OpenApiService<Endpoints, ()> {
     let endpoints = (
         TokenEndpoint,
+        AuthorizeEndpoint,
         RevocationEndpoint,
         IntrospectionEndpoint,
         SessionEndpoint,
@@ -111,7 +114,7 @@ pub fn public(app: &Arc<App>, config: &Config) -> Result<BoxEndpoint<'static, Re
     let routes = Route::new()
         .at("/openapi.json", serve("application/json", json))
         .at("/openapi.yaml", serve("application/yaml", yaml.into_bytes()));
-    let (pages, routes) = Pages::mount(routes, &config.branding)?;
+    let (pages, routes) = Pages::mount(routes, &config.branding, &config.scopes)?;
     let pages = Arc::new(pages);
     let routes = if app.demo { demo::mount(routes, Arc::clone(&pages)) } else { routes };
     let routes = docs::mount(routes, &document, app.demo).nest("/", service()).data(Arc::clone(app)).data(pages);

@@ -8,6 +8,7 @@ use poem_openapi::{OpenApi, OpenApiService, registry::Registry, types::Type};
 use serde_json::{Map, Value, json};
 
 use super::{
+    authorize,
     contract::{ErrorExample, Operation},
     error_response::{ErrorRenderer, OAuthError},
     introspection, metadata, revocation, session, token,
@@ -41,6 +42,7 @@ pub fn document<A: OpenApi + 'static>(service: &OpenApiService<A, ()>, issuer: &
         }
     }
     document["paths"] = paths;
+    authorize::describe(&mut document);
     inline_grant_types(&mut document["components"]["schemas"], oauth21);
     document
 }

@@ -6,6 +6,8 @@
 //!
 //! Not here: what the pages say, see `texts/`; the pages for developers, see `docs.rs`.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use poem::{
     Response, Route,
@@ -17,7 +19,7 @@ use super::{
     texts::{Language, Texts},
 };
 use crate::config::{
-    Branding, ConfigError,
+    Branding, ConfigError, ScopeDescription,
     branding::{Colour, LogoKind},
 };
 
@@ -25,6 +27,7 @@ use crate::config::{
 #[derive(Clone, Debug)]
 pub struct Pages {
     brand: Brand,
+    scopes: BTreeMap<String, ScopeDescription>,
 }
 
 /// The deployer's name and logo, and the versions of what pages load.
@@ -54,7 +57,11 @@ impl Pages {
     ///
     /// # Errors
     /// When the logo can't be used.
-    pub fn mount(routes: Route, branding: &Branding) -> Result<(Self, Route), ConfigError> {
+    pub fn mount(
+        routes: Route,
+        branding: &Branding,
+        scopes: &BTreeMap<String, ScopeDescription>,
+    ) -> Result<(Self, Route), ConfigError> {
         let style = Asset::new(CSS, style(branding).into_bytes());
         let icon = include_str!("pages/icon.svg").replace("#0b57a4", &branding.colour.to_string());
         let icon = Asset::new(SVG, icon.into_bytes());
@@ -70,7 +77,17 @@ impl Pages {
         };
         let routes = routes.at("/assets/style.css", style.serve()).at("/assets/icon.svg", icon.serve());
         let routes = logo.into_iter().fold(routes, |routes, (path, asset)| routes.at(path, asset.serve()));
-        Ok((Self { brand }, routes))
+        Ok((Self { brand, scopes: scopes.clone() }, routes))
+    }
+
+    /// What a scope token means, if the deployer has said so; in another language rather than not at all.
+    pub fn describe_scope(&self, token: &str, language: Language) -> Option<&str> {
+        let ScopeDescription { en, de } = self.scopes.get(token)?;
+        let (first, second) = match language {
+            Language::English => (en, de),
+            Language::German => (de, en),
+        };
+        first.as_deref().or(second.as_deref())
     }
 
     /// The frame of a page in this language.
@@ -116,7 +133,6 @@ impl<T: Template> Page<T> {
     /// Lets its forms end at another place as well: browsers hold `form-action` against the redirect that answers a form.
     /// `source` is a CSP source, such as an origin.
     #[must_use]
-    #[allow(dead_code, reason = "for the pages to come")]
     pub fn forms_lead_to(mut self, source: Option<String>) -> Self {
         self.forms_lead_to = source;
         self
@@ -197,7 +213,7 @@ mod tests {
     #[tokio::test]
     async fn a_page_is_branded_escaped_and_closed_to_everybody_else() {
         let branding = Branding { name: "Acme & Co".into(), ..Branding::default() };
-        let (pages, routes) = Pages::mount(Route::new(), &branding).unwrap();
+        let (pages, routes) = Pages::mount(Route::new(), &branding, &BTreeMap::new()).unwrap();
         let language = Language::German;
         let page = || Page::new(TestPage { frame: pages.frame(language), text: "<script>" });
         let response = page().respond(language);

@@ -150,6 +150,11 @@ pub(super) fn parse_request(grant_type: Option<String>, mut form: Form, app: &Ap
             Ok(TokenRequest::RefreshToken { refresh_token: SecretText::new(required("refresh_token")?), access })
         }
         Some(GrantType::ClientCredentials) => Ok(TokenRequest::ClientCredentials { access }),
-        Some(GrantType::AuthorizationCode | GrantType::DeviceCode) | None => Err(TokenError::UnsupportedGrantType),
+        Some(GrantType::AuthorizationCode) => Ok(TokenRequest::AuthorizationCode {
+            code: SecretText::new(required("code")?),
+            redirect_uri: form.take("redirect_uri"),
+            code_verifier: form.take("code_verifier").map(SecretText::new),
+        }),
+        Some(GrantType::DeviceCode) | None => Err(TokenError::UnsupportedGrantType),
     }
 }

@@ -7,6 +7,7 @@
 //! Not here: which HTTP answer an outcome leads to, see `grant/` and `error.rs`.
 
 mod clients;
+mod codes;
 mod consents;
 pub mod decide;
 mod denials;
@@ -15,6 +16,7 @@ mod grants;
 mod origin;
 mod owners;
 mod records;
+pub mod redeem;
 pub mod redis;
 mod sessions;
 mod signing_keys;
@@ -25,6 +27,7 @@ use async_trait::async_trait;
 
 pub use self::{
     clients::ClientStore,
+    codes::{CodeCreation, CodeRecord, CodeRefusal, CodeStore, NewCode, PresentedCode, Redemption},
     consents::{Consent, ConsentStore, MAX_CONSENTS_PER_OWNER, NewConsent},
     denials::DenialStore,
     grants::{GrantCreation, GrantStore, MAX_GRANTS_PER_OWNER, NewGrant},
@@ -76,7 +79,7 @@ pub enum Changed {
 ///
 /// Every method is one atomic step. Errors are [`StoreError`]s; outcomes are not errors.
 pub trait Store:
-    GrantStore + OwnerStore + ClientStore + SigningKeyStore + SessionStore + ConsentStore + DenialStore + StoreHealth
+    GrantStore + OwnerStore + ClientStore + SigningKeyStore + SessionStore + ConsentStore + CodeStore + DenialStore + StoreHealth
 {
 }
 
@@ -87,6 +90,7 @@ impl<T> Store for T where
         + SigningKeyStore
         + SessionStore
         + ConsentStore
+        + CodeStore
         + DenialStore
         + StoreHealth
 {

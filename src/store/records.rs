@@ -109,10 +109,12 @@ pub enum RevocationReason {
     Client,
     /// Its owner revoked it on the account page.
     ResourceOwner,
+    /// The authorization code that it came of was presented again (RFC 6749 §4.1.2).
+    CodeReplay,
 }
 
 impl RevocationReason {
-    const ALL: [(Self, &'static str); 8] = [
+    const ALL: [(Self, &'static str); 9] = [
         (Self::Replay, "replay"),
         (Self::FromTheFuture, "future"),
         (Self::OwnerEpoch, "owner"),
@@ -121,6 +123,7 @@ impl RevocationReason {
         (Self::Operator, "operator"),
         (Self::Client, "client"),
         (Self::ResourceOwner, "account"),
+        (Self::CodeReplay, "code_replay"),
     ];
 
     /// The word that is stored and logged.

@@ -4,6 +4,7 @@
 //! Not here: whether the grant is valid, see `grant/`.
 
 pub mod access_token;
+pub mod authorization_code;
 pub mod envelope;
 pub mod introspection;
 pub mod keys;
@@ -14,13 +15,14 @@ pub mod verification;
 
 use self::{
     access_token::Claims,
+    authorization_code::AuthorizationCodeKeys,
     keys::SigningKeys,
     refresh_token::{FamilySecret, RefreshToken, RefreshTokenKeys},
     token_id::TokenIds,
 };
 use crate::{
-    client::{GrantType, authentication::AuthenticatedClient},
-    clock::Timestamp,
+    client::{Client, GrantType, authentication::AuthenticatedClient},
+    clock::{Timestamp, random_bytes},
     config::Config,
     error::{InvalidGrant, InvalidScope, InvalidTarget, TokenError},
     failpoint,
@@ -29,7 +31,8 @@ use crate::{
     scope::Scope,
     secret::{SecretText, ServerSecret},
     store::{
-        Delivery, GrantCreation, LiveGrant, NewGrant, Origin, Presented, Refusal, RevocationReason, Rotation, Store,
+        Delivery, GrantCreation, LiveGrant, NewGrant, Origin, Presented, PresentedCode, Refusal, RevocationReason,
+        Rotation, Store,
     },
 };
 
@@ -58,6 +61,8 @@ pub struct Issuer {
     signing: SigningKeys,
     refresh: RefreshTokenKeys,
     token_ids: TokenIds,
+    codes: AuthorizationCodeKeys,
+    code_lifetime_ms: i64,
     access_token_lifetime_ms: i64,
     idle_ms: i64,
     absolute_ms: i64,
@@ -76,6 +81,8 @@ impl Issuer {
             signing,
             refresh: RefreshTokenKeys::new(secret, &[]),
             token_ids: TokenIds::new(secret),
+            codes: AuthorizationCodeKeys::new(secret),
+            code_lifetime_ms: milliseconds(lifetimes.code_seconds),
             access_token_lifetime_ms: milliseconds(lifetimes.access_token_seconds),
             idle_ms: milliseconds(lifetimes.refresh_idle_seconds),
             absolute_ms: milliseconds(lifetimes.refresh_absolute_seconds),
@@ -96,6 +103,16 @@ impl Issuer {
     /// The signing keys.
     pub const fn signing(&self) -> &SigningKeys {
         &self.signing
+    }
+
+    /// How long an authorization code may be redeemed, milliseconds.
+    pub const fn code_lifetime_ms(&self) -> i64 {
+        self.code_lifetime_ms
+    }
+
+    /// The keys of authorization codes.
+    pub const fn codes(&self) -> &AuthorizationCodeKeys {
+        &self.codes
     }
 
     /// Reads a refresh token that this deployment issued.
@@ -130,10 +147,9 @@ impl Issuer {
                     scope: access.scope,
                     audience: access.audience,
                     delivery,
-                    // Without a refresh token the grant lives as long as its one access token.
-                    idle_ms: if refreshable { self.idle_ms } else { self.access_token_lifetime_ms },
-                    absolute_ms: if refreshable { self.absolute_ms } else { self.access_token_lifetime_ms },
-                    grace_ms: client.grace_seconds.map_or(self.grace_ms, |seconds| i64::from(seconds) * 1000),
+                    idle_ms: self.idle_ms(refreshable),
+                    absolute_ms: self.absolute_ms(refreshable),
+                    grace_ms: self.grace_ms(&client),
                     access_token_lifetime_ms: self.access_token_lifetime_ms,
                     from: from.clone(),
                     deadline: store.deadline(),
@@ -141,6 +157,32 @@ impl Issuer {
                 let live = create(&mut new, owner.subject().clone(), store).await?;
                 let token = RefreshToken { owner: new.owner, grant: new.id, generation: 1, family_secret };
                 self.answer(&client.id, &token, &live, refreshable, "granted")
+            }
+            ValidGrant::AuthorizationCode { client, code, redirect_uri_hash, challenge } => {
+                let family_secret = FamilySecret::random();
+                let refreshable = client.may_use(GrantType::RefreshToken);
+                let mut presented = PresentedCode {
+                    owner: code.owner,
+                    grant: code.grant,
+                    code_hash: code.secret.hash(),
+                    client_id: client.id.clone(),
+                    client_epoch: client.epoch,
+                    redirect_uri_hash,
+                    challenge,
+                    request_id: random_bytes(),
+                    family_hash: family_secret.hash(),
+                    key_id: self.refresh.current_id(),
+                    delivery,
+                    idle_ms: self.idle_ms(refreshable),
+                    absolute_ms: self.absolute_ms(refreshable),
+                    grace_ms: self.grace_ms(&client),
+                    access_token_lifetime_ms: self.access_token_lifetime_ms,
+                    from: from.clone(),
+                    deadline: store.deadline(),
+                };
+                let live = authorization_code::redeem(&mut presented, store).await?;
+                let token = RefreshToken { owner: code.owner, grant: code.grant, generation: 1, family_secret };
+                self.answer(&client.id, &token, &live, refreshable, "redeemed")
             }
             ValidGrant::ClientCredentials { client, access } => self.answer_client(&client, access, store.now()),
             ValidGrant::RefreshToken { client, token, access } => {
@@ -174,6 +216,19 @@ impl Issuer {
                 self.answer(&client.id, &next, &live, true, outcome)
             }
         }
+    }
+
+    /// Life of an unused refresh token. Without one the grant lives as long as its one access token.
+    const fn idle_ms(&self, refreshable: bool) -> i64 {
+        if refreshable { self.idle_ms } else { self.access_token_lifetime_ms }
+    }
+
+    const fn absolute_ms(&self, refreshable: bool) -> i64 {
+        if refreshable { self.absolute_ms } else { self.access_token_lifetime_ms }
+    }
+
+    fn grace_ms(&self, client: &Client) -> i64 {
+        client.grace_seconds.map_or(self.grace_ms, |seconds| i64::from(seconds) * 1000)
     }
 
     /// The token of a client that acts for itself. Asking again gives another one: there is no grant to tell them apart

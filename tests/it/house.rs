@@ -18,7 +18,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("poem_openapi", &["http", "server.rs"]),
     ("redis", &["store/redis"]),
     ("rusqlite", &["store/embedded"]),
-    ("oxide_auth", &["authorization.rs"]),
+    ("oxide_auth", &["authorization"]),
     ("jsonwebtoken", &["token"]),
     ("argon2", &["resource_owner/password.rs", "resource_owner/hash_pool.rs"]),
 ];

@@ -15,8 +15,9 @@ use regrant::{
 use crate::store_contract::{contract, new_owner};
 
 const MINUTE_MS: i64 = 60_000;
-const IDLE_MS: i64 = 30 * MINUTE_MS;
-const ABSOLUTE_MS: i64 = 70 * MINUTE_MS;
+const HOUR_MS: i64 = 60 * MINUTE_MS;
+const IDLE_MS: i64 = 30 * HOUR_MS;
+const ABSOLUTE_MS: i64 = 70 * HOUR_MS;
 
 struct Fixture {
     store: Arc<dyn Store>,
@@ -142,17 +143,17 @@ async fn beginning_the_same_session_again_changes_nothing(store: Arc<dyn Store>,
 async fn an_unused_session_ends_and_a_used_one_lives_until_its_end(store: Arc<dyn Store>, clock: Clock) {
     let f = Fixture::new(store, clock).await;
     let (used, unused) = (f.begun().await, f.begun().await);
-    f.advance(IDLE_MS - MINUTE_MS);
+    f.advance(IDLE_MS - HOUR_MS);
     assert!(f.is_alive(&used).await);
-    f.advance(MINUTE_MS);
+    f.advance(HOUR_MS);
     assert!(!f.is_alive(&unused).await);
     assert_eq!(f.listed().await, [used.id]);
-    f.advance(IDLE_MS - 2 * MINUTE_MS);
+    f.advance(IDLE_MS - 2 * HOUR_MS);
     assert!(f.is_alive(&used).await);
-    // 58 minutes have passed; the end is at 70, whatever is used.
-    f.advance(11 * MINUTE_MS);
+    // 58 hours have passed; the end is at 70, whatever is used.
+    f.advance(11 * HOUR_MS);
     assert!(f.is_alive(&used).await);
-    f.advance(MINUTE_MS);
+    f.advance(HOUR_MS);
     assert!(!f.is_alive(&used).await);
     assert!(f.listed().await.is_empty());
 }

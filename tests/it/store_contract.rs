@@ -180,6 +180,7 @@ fn random_client_id() -> ClientId {
 fn new_client(clock: &Clock) -> Client {
     Client {
         id: random_client_id(),
+        name: None,
         client_type: ClientType::Public,
         secrets: Vec::new(),
         grant_types: vec![GrantType::Password, GrantType::RefreshToken],

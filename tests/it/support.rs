@@ -259,6 +259,7 @@ impl Server {
         let hash = ClientSecretHash::of(&SecretText::new("secret".into()));
         let mut client = Client {
             id: ClientId::parse(id).unwrap(),
+            name: None,
             client_type: ClientType::Confidential,
             secrets: vec![RegisteredSecret { hash, expires_at: None }],
             grant_types: vec![GrantType::Password, GrantType::RefreshToken],

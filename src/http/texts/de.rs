@@ -1,6 +1,6 @@
 //! The pages in German.
 
-use super::{AccountTexts, ErrorTexts, LoginTexts, LogoutTexts, Texts, Trouble};
+use super::{AccountTexts, ConsentTexts, ErrorTexts, LoginTexts, LogoutTexts, Texts, Trouble};
 
 pub(super) const TEXTS: Texts = Texts {
     lang: "de",
@@ -33,10 +33,20 @@ pub(super) const TEXTS: Texts = Texts {
     },
     login: LoginTexts {
         title: "Anmelden",
+        for_app: |app| format!("um mit {app} fortzufahren"),
         username: "Benutzername",
         password: "Passwort",
         submit: "Anmelden",
         refused: "Der Benutzername oder das Passwort ist falsch.",
+    },
+    consent: ConsentTexts {
+        title: |app| format!("{app} Zugriff auf Ihr Konto erlauben?"),
+        it_may: "Die App darf dann:",
+        nothing_more: "Die App erfährt, wer Sie sind, und sonst nichts.",
+        remember: "Nicht noch einmal fragen",
+        allow: "Erlauben",
+        deny: "Ablehnen",
+        leads_to: |place| format!("Danach geht es zurück zu {place}."),
     },
     logout: LogoutTexts {
         title: "Abmelden?",

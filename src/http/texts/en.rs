@@ -1,6 +1,6 @@
 //! The pages in English.
 
-use super::{AccountTexts, ErrorTexts, LoginTexts, LogoutTexts, Texts, Trouble};
+use super::{AccountTexts, ConsentTexts, ErrorTexts, LoginTexts, LogoutTexts, Texts, Trouble};
 
 pub(super) const TEXTS: Texts = Texts {
     lang: "en",
@@ -33,10 +33,20 @@ pub(super) const TEXTS: Texts = Texts {
     },
     login: LoginTexts {
         title: "Sign in",
+        for_app: |app| format!("to continue to {app}"),
         username: "Username",
         password: "Password",
         submit: "Sign in",
         refused: "The username or password is wrong.",
+    },
+    consent: ConsentTexts {
+        title: |app| format!("Allow {app} access to your account?"),
+        it_may: "It may:",
+        nothing_more: "It learns who you are, and nothing more.",
+        remember: "Don’t ask me again",
+        allow: "Allow",
+        deny: "Deny",
+        leads_to: |place| format!("Then you go back to {place}."),
     },
     logout: LogoutTexts {
         title: "Sign out?",

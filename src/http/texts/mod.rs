@@ -60,6 +60,8 @@ pub struct Texts {
     pub login: LoginTexts,
     /// The sign-out page.
     pub logout: LogoutTexts,
+    /// The consent page.
+    pub consent: ConsentTexts,
     /// The account page.
     pub account: AccountTexts,
 }
@@ -69,6 +71,8 @@ pub struct Texts {
 pub struct LoginTexts {
     /// The heading.
     pub title: &'static str,
+    /// For which app.
+    pub for_app: fn(&str) -> String,
     /// The label of the username.
     pub username: &'static str,
     /// The label of the password.
@@ -77,6 +81,25 @@ pub struct LoginTexts {
     pub submit: &'static str,
     /// Wrong username or password; it doesn't say which.
     pub refused: &'static str,
+}
+
+/// The consent page.
+#[derive(Debug)]
+pub struct ConsentTexts {
+    /// The heading, a question about an app.
+    pub title: fn(&str) -> String,
+    /// Before the list of what it may do.
+    pub it_may: &'static str,
+    /// When there is no such list.
+    pub nothing_more: &'static str,
+    /// Not to be asked again.
+    pub remember: &'static str,
+    /// Yes.
+    pub allow: &'static str,
+    /// No.
+    pub deny: &'static str,
+    /// Where the browser goes then.
+    pub leads_to: fn(&str) -> String,
 }
 
 /// The sign-out page.

@@ -18,6 +18,7 @@ enum GrantTypeParameter {
     Password,
     RefreshToken,
     ClientCredentials,
+    AuthorizationCode,
 }
 
 /// The parameters of a token request. Which are required depends on `grant_type`.
@@ -37,6 +38,13 @@ pub(super) struct TokenForm {
     password: Option<String>,
     /// `refresh_token`: the refresh token that was received last.
     refresh_token: Option<String>,
+    /// `authorization_code`: the code of the authorization response.
+    code: Option<String>,
+    /// `authorization_code`: exactly the `redirect_uri` of the authorization request.
+    redirect_uri: Option<String>,
+    /// `authorization_code`: the secret whose SHA-256 was the `code_challenge` (RFC 7636).
+    #[oai(validator(max_length = 128))]
+    code_verifier: Option<String>,
     /// Scope tokens separated by spaces. Left out: everything the client may have, or everything that was
     /// granted.
     scope: Option<String>,
@@ -83,6 +91,17 @@ pub const OPERATIONS: &[Operation] = &[Operation {
             ],
         },
         RequestExample {
+            name: "authorization_code",
+            summary: "Authorization code with PKCE (RFC 6749 section 4.1, RFC 7636)",
+            form: &[
+                ("grant_type", "authorization_code"),
+                ("code", "ac_AeU..."),
+                ("redirect_uri", "http://127.0.0.1:51234/callback"),
+                ("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
+                ("client_id", "demo-public"),
+            ],
+        },
+        RequestExample {
             name: "client_credentials",
             summary: "A client that acts for itself (RFC 6749 section 4.4)",
             form: &[
@@ -111,6 +130,9 @@ pub const OPERATIONS: &[Operation] = &[Operation {
         ("username", "demo"),
         ("password", "demo-password"),
         ("refresh_token", ""),
+        ("code", ""),
+        ("redirect_uri", ""),
+        ("code_verifier", ""),
         ("scope", "read write"),
         ("resource", ""),
         ("audience", ""),
@@ -137,6 +159,7 @@ pub const OPERATIONS: &[Operation] = &[Operation {
             InvalidRequest::Missing("grant_type").into(),
             TokenError::InvalidGrant(InvalidGrant::Password),
             TokenError::InvalidGrant(InvalidGrant::NotOurs),
+            TokenError::InvalidGrant(InvalidGrant::NotOurCode),
             TokenError::UnauthorizedClient,
             TokenError::UnsupportedGrantType,
             TokenError::InvalidScope(InvalidScope::BeyondGrant),

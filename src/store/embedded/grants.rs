@@ -109,11 +109,15 @@ fn create_grant(connection: &Connection, grant: &NewGrant, now: Timestamp) -> Re
         repeats: 0,
         last_used_from: grant.from.clone(),
     };
-    insert_grant(connection, grant.owner, grant.id, &record)?;
+    insert_grant(connection, grant.owner, grant.id, &record, None)?;
     Ok(GrantCreation::Stored { now, overflow })
 }
 
-fn load_grant(connection: &Connection, owner: OwnerId, id: GrantId) -> Result<Option<GrantRecord>, StoreError> {
+pub(super) fn load_grant(
+    connection: &Connection,
+    owner: OwnerId,
+    id: GrantId,
+) -> Result<Option<GrantRecord>, StoreError> {
     let mut statement = connection.prepare_cached("SELECT * FROM grants WHERE owner = ? AND id = ?")?;
     let mut rows = statement.query(params![owner.0, id.0])?;
     rows.next()?.map(grant_of_row).transpose()
@@ -155,18 +159,25 @@ fn origin(row: &Row<'_>, address: &str, agent: &str) -> Result<Origin, StoreErro
     Ok(Origin { address: row.get(address)?, agent: row.get(agent)? })
 }
 
-/// Stores a new, active grant.
-fn insert_grant(connection: &Connection, owner: OwnerId, id: GrantId, record: &GrantRecord) -> Result<(), StoreError> {
+/// Stores a new, active grant; `code` is the hash of the code that it came of, and the request that redeemed it.
+pub(super) fn insert_grant(
+    connection: &Connection,
+    owner: OwnerId,
+    id: GrantId,
+    record: &GrantRecord,
+    code: Option<([u8; 32], [u8; 16])>,
+) -> Result<(), StoreError> {
+    let (code_hash, redeemed_by) = code.unzip();
     connection
         .prepare_cached(
             "INSERT INTO grants
              (owner, id, family_hash, generation, key_id, current_since, created_at, absolute_expiry, idle_ms,
               grace_ms, client_id, owner_epoch, client_epoch, scope, audience, cookie_mode, access_expires_at,
-              used_in_place, repeats, used_from_address, used_from_agent, expires_at)
+              used_in_place, repeats, used_from_address, used_from_agent, expires_at, code_hash, redeemed_by)
              VALUES
              (:owner, :id, :family_hash, :generation, :key_id, :current_since, :created_at, :absolute_expiry, :idle_ms,
               :grace_ms, :client_id, :owner_epoch, :client_epoch, :scope, :audience, :cookie_mode, :access_expires_at,
-              :used_in_place, :repeats, :used_from_address, :used_from_agent, :expires_at)",
+              :used_in_place, :repeats, :used_from_address, :used_from_agent, :expires_at, :code_hash, :redeemed_by)",
         )?
         .execute(named_params! {
             ":owner": owner.0,
@@ -191,12 +202,14 @@ fn insert_grant(connection: &Connection, owner: OwnerId, id: GrantId, record: &G
             ":used_from_address": record.last_used_from.address,
             ":used_from_agent": record.last_used_from.agent,
             ":expires_at": record.expires_at().0,
+            ":code_hash": code_hash,
+            ":redeemed_by": redeemed_by,
         })?;
     Ok(())
 }
 
 /// Stores what a decision changes.
-fn apply(connection: &Connection, owner: OwnerId, id: GrantId, delta: &Delta) -> Result<(), StoreError> {
+pub(super) fn apply(connection: &Connection, owner: OwnerId, id: GrantId, delta: &Delta) -> Result<(), StoreError> {
     match delta {
         Delta::Unchanged => 0,
         Delta::CountRepeat => connection
@@ -232,7 +245,7 @@ fn apply(connection: &Connection, owner: OwnerId, id: GrantId, delta: &Delta) ->
 }
 
 /// The owner's oldest living grants that must go when `newest` is there too.
-fn overflow(
+pub(super) fn overflow(
     connection: &Connection,
     owner: OwnerId,
     newest: GrantId,

@@ -6,6 +6,7 @@
 //! Not here: the thread that writes, see `writer.rs`; the tables, see `schema.rs`.
 
 mod clients;
+mod codes;
 mod consents;
 mod denials;
 mod grants;

@@ -115,6 +115,29 @@ pub(super) const MIGRATIONS: &[&str] = &[
         expires_at INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX denials_by_expiry ON denials (expires_at);
+    ",
+    // A code that has become a grant is gone in the same statement.
+    "
+    CREATE TABLE codes (
+        owner BLOB NOT NULL,
+        grant_id BLOB NOT NULL,
+        code_hash BLOB NOT NULL,
+        challenge BLOB NOT NULL,
+        redirect_uri_hash BLOB NOT NULL,
+        client_id TEXT NOT NULL,
+        client_epoch INTEGER NOT NULL,
+        owner_epoch INTEGER NOT NULL,
+        scope TEXT NOT NULL,
+        audience TEXT NOT NULL,
+        expires_at INTEGER NOT NULL,
+        PRIMARY KEY (owner, grant_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX codes_by_expiry ON codes (expires_at);
+    ALTER TABLE grants ADD COLUMN code_hash BLOB;
+    ALTER TABLE grants ADD COLUMN redeemed_by BLOB;
+    CREATE TRIGGER a_code_becomes_a_grant AFTER INSERT ON grants BEGIN
+        DELETE FROM codes WHERE owner = NEW.owner AND grant_id = NEW.id;
+    END;
 ",
 ];
 
@@ -158,6 +181,8 @@ const SWEEPS: &[&str] = &[
      (SELECT owner, id FROM sessions WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
     "DELETE FROM denials WHERE jti IN
      (SELECT jti FROM denials WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+    "DELETE FROM codes WHERE (owner, grant_id) IN
+     (SELECT owner, grant_id FROM codes WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
 ];
 
 /// Deletes at most `limit` rows of each table that expired before `before`, and says the most that a table lost.

@@ -19,7 +19,12 @@ use crate::{
 
 impl RedisStore {
     /// The oldest live grants beyond the cap; dead ones only leave the index.
-    async fn overflow(&self, owner: OwnerId, beyond: usize, oldest: Vec<String>) -> Result<Vec<GrantId>, StoreError> {
+    pub(super) async fn overflow(
+        &self,
+        owner: OwnerId,
+        beyond: usize,
+        oldest: Vec<String>,
+    ) -> Result<Vec<GrantId>, StoreError> {
         let mut overflow = Vec::new();
         let mut left = beyond;
         for id in oldest.iter().filter_map(|text| GrantId::parse(text)) {

@@ -18,6 +18,11 @@ pub(super) fn owner(id: OwnerId) -> String {
     format!("as:u:{{{id}}}")
 }
 
+/// A code that may become the grant of that id.
+pub(super) fn code(owner: OwnerId, id: GrantId) -> String {
+    format!("as:ac:{{{owner}}}:{id}")
+}
+
 pub(super) fn grants_of(owner: OwnerId) -> String {
     format!("as:ug:{{{owner}}}")
 }

@@ -4,6 +4,7 @@
 
 mod client_cache;
 mod clients;
+mod codes;
 mod connection;
 mod consents;
 mod denials;

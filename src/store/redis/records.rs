@@ -10,8 +10,8 @@ use crate::{
     resource,
     scope::Scope,
     store::{
-        Delivery, GrantRecord, GrantStatus, LiveGrant, LiveSession, Origin, OwnerRecord, OwnerStatus, Presented,
-        Refusal, RevocationReason, Rotation, SessionRecord, StoreError,
+        CodeRefusal, Delivery, GrantRecord, GrantStatus, LiveGrant, LiveSession, Origin, OwnerRecord, OwnerStatus,
+        Presented, Redemption, Refusal, RevocationReason, Rotation, SessionRecord, StoreError,
     },
 };
 
@@ -208,13 +208,45 @@ impl Reply {
         }
     }
 
+    /// The outcome of `redeem.lua`: the redemption, and for a new grant how many are beyond the cap and the oldest.
+    pub(super) fn redemption(mut self) -> Result<(Redemption, usize, Vec<String>), StoreError> {
+        let refusal = match self.code.as_str() {
+            "OK" => {
+                let live = self.live(None, &[])?;
+                let redeemed = Redemption::Redeemed { live, overflow: Vec::new() };
+                return Ok((redeemed, self.number()?, self.texts()?));
+            }
+            "RP" => return Ok((Redemption::Replayed, 0, Vec::new())),
+            "TL" => return Ok((Redemption::TooLate { now: self.now }, 0, Vec::new())),
+            "NF" => CodeRefusal::Unknown,
+            "WF" => CodeRefusal::WrongSecret,
+            "WC" => CodeRefusal::WrongClient {
+                issued_to: ClientId::parse(&self.text()?).map_err(|_| corrupt("client_id"))?,
+            },
+            "RV" => CodeRefusal::Revoked(self.reason()?),
+            "XP" => CodeRefusal::Expired,
+            "OW" => CodeRefusal::OwnerChanged,
+            "CE" => CodeRefusal::ClientChanged,
+            "RD" => CodeRefusal::RedirectUri,
+            "PK" => CodeRefusal::Challenge,
+            code => return Err(corrupt(&format!("unknown code {code}"))),
+        };
+        Ok((Redemption::Refused(refusal), 0, Vec::new()))
+    }
+
     /// The outcome of `rotate.lua`.
     pub(super) fn rotation(mut self, presented: &Presented) -> Result<Rotation, StoreError> {
         let refused = |refusal| Ok(Rotation::Refused(refusal));
         match self.code.as_str() {
-            "OK" => Ok(Rotation::Rotated(self.live(presented)?)),
-            "RT" => Ok(Rotation::Repeated(self.live(presented)?)),
-            "FW" => Ok(Rotation::Repaired(self.live(presented)?)),
+            "OK" => {
+                Ok(Rotation::Rotated(self.live(presented.requested_scope.as_ref(), &presented.requested_audience)?))
+            }
+            "RT" => {
+                Ok(Rotation::Repeated(self.live(presented.requested_scope.as_ref(), &presented.requested_audience)?))
+            }
+            "FW" => {
+                Ok(Rotation::Repaired(self.live(presented.requested_scope.as_ref(), &presented.requested_audience)?))
+            }
             "RP" => {
                 let (reason, presented) = (self.reason()?, presented.generation);
                 Ok(Rotation::Replayed { reason, presented, current: self.number()? })
@@ -234,7 +266,7 @@ impl Reply {
         }
     }
 
-    fn live(&mut self, presented: &Presented) -> Result<LiveGrant, StoreError> {
+    fn live(&mut self, scope: Option<&Scope>, resources: &[String]) -> Result<LiveGrant, StoreError> {
         let (generation, key_id) = (self.number()?, self.number()?);
         let (current_since, expires_at, absolute_expiry) = (self.time()?, self.time()?, self.time()?);
         let granted = Scope::parse(&self.text()?).map_err(|_| corrupt("scope"))?;
@@ -245,9 +277,8 @@ impl Reply {
             current_since,
             expires_at,
             absolute_expiry,
-            scope: presented.requested_scope.clone().unwrap_or(granted),
-            audience: resource::narrow(&split_audience(&self.text()?), &presented.requested_audience)
-                .map_err(|_| corrupt("audience"))?,
+            scope: scope.cloned().unwrap_or(granted),
+            audience: resource::narrow(&split_audience(&self.text()?), resources).map_err(|_| corrupt("audience"))?,
             subject: Subject(self.text()?),
         })
     }

@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+"""Authorizes an app in a real browser: signs in, consents, denies, is told of a wrong password, signs out.
+
+    tests/browser/sign_in.py BASE_URL SCREENSHOT_DIR
+
+BASE_URL is a running `regrant dev`. Needs the Debian packages chromium and chromium-driver (or their paths in CHROMIUM
+and CHROMEDRIVER), axe-core in target/tools/axe (or its path in AXE_CORE), and nothing besides Python's standard library.
+"""
+
+import base64
+import hashlib
+import http.server
+import json
+import os
+import sys
+import threading
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+from webdriver import Browser, Checks, WaitFailed
+
+USER, PASSWORD = "demo", "demo-password"
+VERIFIER = "a-verifier-of-at-least-forty-three-characters"
+CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).decode().rstrip("=")
+SIGN_IN = "//input[@name='password']"
+PROBLEM = "//p[@role='alert']"
+ALLOW, DENY = "//button[@value='allow']", "//button[@value='deny']"
+STATE = "a state & more=<é>"
+
+
+class Callback(http.server.BaseHTTPRequestHandler):
+    """The page of the app that the browser comes back to."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><html lang=en><link rel=icon href=data:,><title>App</title><h1>Back in the app</h1>")
+
+    def log_message(self, *_):
+        pass
+
+
+def authorization_request(redirect_uri, **changes):
+    parameters = {
+        "response_type": "code",
+        "client_id": "demo-public",
+        "redirect_uri": redirect_uri,
+        "scope": "profile read write",
+        "state": STATE,
+        "code_challenge": CHALLENGE,
+        "code_challenge_method": "S256",
+    }
+    return "/oauth2/authorize?" + urllib.parse.urlencode({**parameters, **changes})
+
+
+def answer(browser, redirect_uri):
+    """The parameters that the browser brought to the app."""
+    browser.until(lambda: browser.call("GET", "/url").startswith(redirect_uri), "the browser is back in the app")
+    query = urllib.parse.urlsplit(browser.call("GET", "/url")).query
+    return dict(urllib.parse.parse_qsl(query))
+
+
+def photograph(browser, shots, name):
+    """Light and dark, on a desktop and on a phone."""
+    for width, height, device in [(1280, 860, "desktop"), (390, 844, "phone")]:
+        browser.resize(width, height)
+        for scheme in ("light", "dark"):
+            browser.emulate(scheme)
+            browser.screenshot(shots / f"{name}-{device}-{scheme}.png")
+    browser.emulate("light")
+
+
+def sign_in(browser, password=PASSWORD):
+    browser.wait(SIGN_IN, "the sign-in page")
+    browser.fill("//input[@name='username']", USER)
+    browser.fill(SIGN_IN, password)
+    browser.click("//main//button")
+
+
+def is_told_of_a_wrong_password(browser, checks, shots, app):
+    browser.open(authorization_request(app))
+    browser.wait(SIGN_IN, "the sign-in page")
+    checks.that("the page says for which app", "Demo Browser App" in browser.text("//main"), browser.text("//main"))
+    browser.accessibility(checks, "sign-in for an app")
+    photograph(browser, shots, "sign-in-1")
+    sign_in(browser, "wrong")
+    browser.wait(PROBLEM, "the refusal")
+    checks.that("a wrong password is told", "wrong" in browser.text(PROBLEM), browser.text(PROBLEM))
+    checks.that("the name is still there", browser.value("//input[@name='username']") == USER)
+    focused = browser.script("return document.activeElement.name")
+    checks.that("the password has the focus", focused == "password", focused)
+    browser.accessibility(checks, "wrong password")
+    photograph(browser, shots, "sign-in-2-wrong-password")
+
+
+def denies(browser, checks, shots, app):
+    sign_in(browser)
+    browser.wait(DENY, "the consent page")
+    for shown in ("Demo Browser App", "See who you are", "Read your data", "Change your data", "demo", "127.0.0.1"):
+        checks.that(f"the page shows {shown}", shown in browser.text("//main"), browser.text("//main"))
+    browser.accessibility(checks, "consent")
+    photograph(browser, shots, "sign-in-3-consent")
+    browser.click(DENY)
+    parameters = answer(browser, app)
+    checks.that("the app is told of the denial", parameters.get("error") == "access_denied", parameters)
+    checks.that("with its state", parameters.get("state") == STATE, parameters)
+    checks.that("and the issuer", parameters.get("iss") == browser.base, parameters)
+
+
+def consents_once(browser, checks, shots, app):
+    browser.open(authorization_request(app))
+    browser.click(ALLOW)
+    parameters = answer(browser, app)
+    checks.that("the app gets a code", parameters.get("code", "").startswith("ac_"), parameters)
+    form = {
+        "grant_type": "authorization_code",
+        "client_id": "demo-public",
+        "code": parameters.get("code", ""),
+        "redirect_uri": app,
+        "code_verifier": VERIFIER,
+    }
+    request = urllib.request.Request(browser.base + "/oauth2/token", urllib.parse.urlencode(form).encode())
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as response:
+        tokens = json.load(response)
+    checks.that("the code becomes tokens", bool(tokens.get("access_token") and tokens.get("refresh_token")), tokens)
+    browser.open(authorization_request(app))
+    again = answer(browser, app)
+    checks.that("the second time nothing is asked", again.get("code", "").startswith("ac_"), again)
+    browser.open(authorization_request(app, prompt="login"))
+    sign_in(browser)
+    again = answer(browser, app)
+    checks.that("after a sign-in the form ends in the app", again.get("code", "").startswith("ac_"), again)
+
+
+def shows_what_is_wrong(browser, checks, shots, app):
+    browser.open(authorization_request("https://evil.example/"))
+    browser.wait("//h1", "the error page")
+    checks.that("a foreign address is not followed", browser.call("GET", "/url").startswith(browser.base))
+    browser.accessibility(checks, "error")
+    photograph(browser, shots, "sign-in-4-error")
+
+
+def signs_out(browser, checks, shots, app):
+    browser.open("/logout")
+    browser.wait("//main//button", "the question")
+    browser.accessibility(checks, "sign-out")
+    photograph(browser, shots, "sign-in-5-sign-out")
+    browser.click("//main//button")
+    browser.wait("//main//a", "the answer")
+    checks.that("signed out", "signed out" in browser.text("//h1"), browser.text("//h1"))
+    browser.open(authorization_request(app))
+    checks.that("nobody is signed in any more", bool(browser.wait(SIGN_IN, "the sign-in page")))
+
+
+def stayed_quiet(browser, checks, shots, app):
+    # Chromium reports the error page's status; that was meant.
+    messages = [entry["message"] for entry in browser.log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+    console = [message for message in messages if "responded with a status of 400" not in message]
+    checks.that("the console has no errors and no CSP violations", not console, "\n".join(console))
+
+
+def main():
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    shots = Path(sys.argv[2])
+    shots.mkdir(parents=True, exist_ok=True)
+    checks = Checks()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Callback)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    app = f"http://127.0.0.1:{server.server_address[1]}/callback"
+    steps = [is_told_of_a_wrong_password, denies, consents_once, shows_what_is_wrong, signs_out, stayed_quiet]
+    with Browser(
+        sys.argv[1].rstrip("/"),
+        os.environ.get("CHROMIUM", "/usr/bin/chromium"),
+        os.environ.get("CHROMEDRIVER", "/usr/bin/chromedriver"),
+    ) as browser:
+        for step in steps:
+            try:
+                step(browser, checks, shots, app)
+            except WaitFailed as failed:
+                checks.that(step.__name__, False, str(failed))
+                browser.screenshot(shots / f"failed-{step.__name__}.png")
+                break
+    server.shutdown()
+    sys.exit(checks.summary())
+
+
+if __name__ == "__main__":
+    main()

@@ -67,6 +67,8 @@ pub struct Lifetimes {
     pub grace_seconds: u32,
     /// Authorization code.
     pub code_seconds: u32,
+    /// The codes of a device that waits for a person.
+    pub device_code_seconds: u32,
     /// Browser session that nobody uses.
     pub session_idle_seconds: u32,
     /// Browser session, however often it is used.
@@ -144,6 +146,7 @@ impl Default for Lifetimes {
             refresh_absolute_seconds: 90 * 24 * 3600,
             grace_seconds: 60,
             code_seconds: 60,
+            device_code_seconds: 600,
             session_idle_seconds: 12 * 3600,
             session_absolute_seconds: 7 * 24 * 3600,
         }
@@ -217,6 +220,7 @@ impl Config {
             refresh_absolute_seconds,
             grace_seconds,
             code_seconds,
+            device_code_seconds,
             session_idle_seconds,
             session_absolute_seconds,
         } = self.lifetimes;
@@ -245,6 +249,12 @@ impl Config {
         }
         if !(5..=600).contains(&code_seconds) {
             return invalid("lifetimes.code_seconds", "must be 5 to 600 (RFC 6749 section 4.1.2)".into());
+        }
+        if !(60..=3600).contains(&device_code_seconds) {
+            return invalid(
+                "lifetimes.device_code_seconds",
+                "must be 60 to 3600: long enough to type a code, too short to guess one".into(),
+            );
         }
         if session_idle_seconds < 60 || session_absolute_seconds < session_idle_seconds {
             return invalid(

@@ -6,6 +6,7 @@
 //! Not here: the HTTP response, see `http/error_response.rs`.
 
 use crate::{
+    ids::ClientId,
     resource_owner::AuthenticationError,
     store::{CodeRefusal, Refusal, RevocationReason, StoreError},
 };
@@ -31,6 +32,14 @@ pub enum TokenError {
     InvalidScope(InvalidScope),
     /// `invalid_target`, 400 (RFC 8707 §2).
     InvalidTarget(InvalidTarget),
+    /// `authorization_pending`, 400 (RFC 8628 §3.5).
+    AuthorizationPending,
+    /// `slow_down`, 400 (RFC 8628 §3.5).
+    SlowDown,
+    /// `expired_token`, 400 (RFC 8628 §3.5).
+    ExpiredToken,
+    /// `access_denied`, 400 (RFC 8628 §3.5): the person said no.
+    DeviceDenied,
     /// `temporarily_unavailable`, 503.
     TemporarilyUnavailable(String),
     /// `server_error`, 500.
@@ -133,6 +142,8 @@ pub enum InvalidGrant {
     CodeReplayed,
     /// The client has lost every resource that the grant was for.
     NoResourceLeft,
+    /// A device code that was not accepted.
+    DeviceCode(DeviceRefusal),
     /// A refresh token that was not accepted.
     RefreshToken(Refusal),
     /// A refresh token that was used before: the grant is revoked.
@@ -144,6 +155,24 @@ pub enum InvalidGrant {
         /// The generation that was current.
         current: u32,
     },
+}
+
+/// Why a device code was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceRefusal {
+    /// Not a device code of ours.
+    NotOurs,
+    /// It belongs to another client.
+    WrongClient {
+        /// The client it was issued to.
+        issued_to: ClientId,
+    },
+    /// Its tokens were claimed before; their grant is revoked now.
+    Used,
+    /// The owner was disabled, deleted, or changed since they said yes.
+    OwnerChanged,
+    /// The client was deleted or reset since then.
+    ClientChanged,
 }
 
 /// Why a scope was refused.
@@ -182,10 +211,13 @@ impl TokenError {
             Self::InvalidClient(_) => "invalid_client",
             Self::InvalidGrant(_) => "invalid_grant",
             Self::UnauthorizedClient | Self::NoCookieMode => "unauthorized_client",
-            Self::ForeignPage(_) => "access_denied",
+            Self::ForeignPage(_) | Self::DeviceDenied => "access_denied",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope(_) => "invalid_scope",
             Self::InvalidTarget(_) => "invalid_target",
+            Self::AuthorizationPending => "authorization_pending",
+            Self::SlowDown => "slow_down",
+            Self::ExpiredToken => "expired_token",
             Self::TemporarilyUnavailable(_) => "temporarily_unavailable",
             Self::ServerError(_) => "server_error",
         }
@@ -201,6 +233,9 @@ impl TokenError {
                 "the authorization code is invalid, expired or used, or the redirect_uri or code_verifier is wrong"
                     .into()
             }
+            Self::InvalidGrant(InvalidGrant::DeviceCode(_)) => {
+                "the device code is invalid, revoked or was used before".into()
+            }
             Self::InvalidGrant(_) => "the refresh token is invalid, expired or revoked".into(),
             Self::UnauthorizedClient => "this client is not registered for this grant type".into(),
             Self::NoCookieMode => "this client is not registered for cookie mode".into(),
@@ -208,6 +243,10 @@ impl TokenError {
             Self::UnsupportedGrantType => "this server does not support this grant type".into(),
             Self::InvalidScope(reason) => reason.to_string(),
             Self::InvalidTarget(reason) => reason.to_string(),
+            Self::AuthorizationPending => "nobody has decided yet; ask again after the interval".into(),
+            Self::SlowDown => "too soon; from now on wait 5 seconds longer than before".into(),
+            Self::ExpiredToken => "the device code has expired; start again".into(),
+            Self::DeviceDenied => "the person who was asked said no".into(),
             Self::TemporarilyUnavailable(_) => "the server cannot answer right now; send the same request again".into(),
             Self::ServerError(_) => "the server failed; the request id in X-Request-Id names it in the log".into(),
         }

@@ -59,6 +59,11 @@ binary_id! {
     SessionId
 }
 
+binary_id! {
+    /// One device authorization: a keyed hash of its user code. An identifier, not a secret.
+    DeviceId
+}
+
 impl SessionId {
     /// A new, unpredictable identifier.
     pub fn random() -> Self {

@@ -18,12 +18,20 @@ mod cookie_mode;
 mod cors;
 #[path = "it/deployments.rs"]
 mod deployments;
+#[path = "it/device_contract.rs"]
+mod device_contract;
+#[path = "it/device_flow.rs"]
+mod device_flow;
+#[path = "it/device_page.rs"]
+mod device_page;
 #[path = "it/differential.rs"]
 mod differential;
 #[path = "it/house.rs"]
 mod house;
 #[path = "it/introspection.rs"]
 mod introspection;
+#[path = "it/key_kinds.rs"]
+mod key_kinds;
 #[path = "it/model.rs"]
 mod model;
 #[path = "it/person.rs"]

@@ -168,6 +168,7 @@ fn print_welcome(app: &App, config: &Config) {
 
   Swagger UI   {issuer}/docs
   Browser app  {issuer}/demo  (cookie mode)
+  Device       {issuer}/demo/device  (plays a television)
   Account      {issuer}/account  (sign in as demo / demo-password)
   Metadata     {issuer}/.well-known/oauth-authorization-server
   OpenAPI      {issuer}/openapi.yaml
@@ -185,6 +186,12 @@ Refresh it (paste the refresh_token of the last answer):
 Get a token for the client itself:
 
   curl -s -u demo:demo-secret {issuer}/oauth2/token -d grant_type=client_credentials
+
+Log in on a device: open the verification_uri_complete of the first answer, then poll with its device_code.
+
+  curl -s {issuer}/oauth2/device_authorization -d client_id=demo-public
+  curl -s {issuer}/oauth2/token -d client_id=demo-public -d device_code=PASTE_IT_HERE \\
+    -d grant_type=urn:ietf:params:oauth:grant-type:device_code
 
 Stop with Ctrl-C.",
         version = env!("CARGO_PKG_VERSION"),

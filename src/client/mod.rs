@@ -134,8 +134,8 @@ impl GrantType {
         [Self::Password, Self::RefreshToken, Self::AuthorizationCode, Self::ClientCredentials, Self::DeviceCode];
 
     /// The grants that this server's token endpoint answers.
-    pub const SERVED: [Self; 4] =
-        [Self::AuthorizationCode, Self::Password, Self::RefreshToken, Self::ClientCredentials];
+    pub const SERVED: [Self; 5] =
+        [Self::AuthorizationCode, Self::Password, Self::RefreshToken, Self::ClientCredentials, Self::DeviceCode];
 
     /// The value of `grant_type`.
     pub const fn as_str(self) -> &'static str {

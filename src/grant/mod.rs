@@ -5,6 +5,7 @@
 pub mod access;
 mod authorization_code;
 mod client_credentials;
+pub mod device_code;
 mod password;
 mod refresh_token;
 
@@ -13,10 +14,12 @@ use crate::{
     App,
     client::{GrantType, authentication::AuthenticatedClient},
     error::TokenError,
+    ids::Subject,
     pkce::CodeChallenge,
     resource_owner::AuthenticatedOwner,
     secret::SecretText,
-    token::{authorization_code::AuthorizationCode, refresh_token::RefreshToken},
+    store::{ApprovedDevice, Origin},
+    token::{authorization_code::AuthorizationCode, device_code::DeviceCode, refresh_token::RefreshToken},
 };
 
 /// A token request: the form with everything in place that its grant type REQUIRES.
@@ -43,6 +46,13 @@ pub enum TokenRequest {
     /// RFC 6749 §4.4.2.
     ClientCredentials {
         /// What it asks access to.
+        access: RequestedAccess,
+    },
+    /// RFC 8628 §3.4.
+    DeviceCode {
+        /// The device code.
+        device_code: SecretText,
+        /// What it asks access to: only the resources count, the scope was asked for at the start.
         access: RequestedAccess,
     },
     /// RFC 6749 §6.
@@ -85,6 +95,19 @@ pub enum ValidGrant {
         /// What is granted.
         access: GrantedAccess,
     },
+    /// A person allowed the device.
+    DeviceCode {
+        /// The client.
+        client: AuthenticatedClient,
+        /// The code that claimed it.
+        code: DeviceCode,
+        /// What was allowed, and by whom.
+        device: ApprovedDevice,
+        /// The `sub` of that owner.
+        subject: Subject,
+        /// The resources that the access token shall be for; none means all that were allowed.
+        resources: Vec<String>,
+    },
     /// The token is one of ours.
     RefreshToken {
         /// The client.
@@ -96,11 +119,17 @@ pub enum ValidGrant {
     },
 }
 
-/// Checks what the grant type asks for, in its own file.
+/// Checks what the grant type asks for, in its own file. `from` is where the request came from.
 ///
 /// # Errors
-/// `unauthorized_client`, `invalid_scope`, `invalid_target`, `invalid_grant`, and 503 when a store or pool can't answer.
-pub async fn validate(request: TokenRequest, client: AuthenticatedClient, app: &App) -> Result<ValidGrant, TokenError> {
+/// `unauthorized_client`, `invalid_scope`, `invalid_target`, `invalid_grant`, those of RFC 8628 §3.5, and 503 when a store or
+/// pool can't answer.
+pub async fn validate(
+    request: TokenRequest,
+    client: AuthenticatedClient,
+    from: &Origin,
+    app: &App,
+) -> Result<ValidGrant, TokenError> {
     match request {
         TokenRequest::Password { username, password, access } => {
             password::validate(&username, &password, &access, client, app).await
@@ -109,6 +138,9 @@ pub async fn validate(request: TokenRequest, client: AuthenticatedClient, app: &
             authorization_code::validate(&code, redirect_uri.as_deref(), code_verifier.as_ref(), client, &app.issuer)
         }
         TokenRequest::ClientCredentials { access } => client_credentials::validate(&access, client, &app.issuer),
+        TokenRequest::DeviceCode { device_code, access } => {
+            device_code::validate(&device_code, &access, client, from, app).await
+        }
         TokenRequest::RefreshToken { refresh_token, access } => {
             refresh_token::validate(&refresh_token, access, client, &app.issuer)
         }

@@ -60,7 +60,11 @@ impl ErrorRenderer {
             | TokenError::NoCookieMode
             | TokenError::UnsupportedGrantType
             | TokenError::InvalidScope(_)
-            | TokenError::InvalidTarget(_) => StatusCode::BAD_REQUEST,
+            | TokenError::InvalidTarget(_)
+            | TokenError::AuthorizationPending
+            | TokenError::SlowDown
+            | TokenError::ExpiredToken
+            | TokenError::DeviceDenied => StatusCode::BAD_REQUEST,
             TokenError::ForeignPage(_) => StatusCode::FORBIDDEN,
             TokenError::InvalidClient(_) => StatusCode::UNAUTHORIZED,
             TokenError::TemporarilyUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,

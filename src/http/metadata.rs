@@ -30,6 +30,8 @@ struct Metadata {
     revocation_endpoint: String,
     /// Where confidential clients ask about tokens (RFC 7662).
     introspection_endpoint: String,
+    /// Where devices start a login (RFC 8628 section 4).
+    device_authorization_endpoint: String,
     /// Where the public keys are.
     jwks_uri: String,
     /// What the authorization endpoint answers with.
@@ -133,6 +135,7 @@ impl MetadataEndpoint {
             token_endpoint: format!("{issuer}/oauth2/token"),
             revocation_endpoint: format!("{issuer}/oauth2/revoke"),
             introspection_endpoint: format!("{issuer}/oauth2/introspect"),
+            device_authorization_endpoint: format!("{issuer}/oauth2/device_authorization"),
             jwks_uri: format!("{issuer}/.well-known/jwks.json"),
             response_types_supported: texts(&["code"]),
             response_modes_supported: texts(&["query"]),

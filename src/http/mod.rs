@@ -11,6 +11,8 @@ mod cookies;
 mod cors;
 mod credentials;
 mod demo;
+mod device;
+mod device_authorization;
 mod docs;
 mod error_response;
 mod form;
@@ -21,6 +23,7 @@ mod logout;
 mod metadata;
 mod openapi;
 mod pages;
+mod qr_code;
 mod request_context;
 mod requested_access;
 mod revocation;
@@ -39,9 +42,11 @@ use poem_openapi::{ContactObject, LicenseObject, OpenApiService, Tags};
 use serde_json::Value;
 
 use self::{
-    account::AccountEndpoint, authorize::AuthorizeEndpoint, error_response::ErrorRenderer, introspection::IntrospectionEndpoint,
-    login::LoginEndpoint, logout::LogoutEndpoint, metadata::MetadataEndpoint, openapi::Documented, pages::Pages,
-    request_context::identify, revocation::RevocationEndpoint, session::SessionEndpoint, token::TokenEndpoint,
+    account::AccountEndpoint, authorize::AuthorizeEndpoint, device::DeviceEndpoint,
+    device_authorization::DeviceAuthorizationEndpoint, error_response::ErrorRenderer,
+    introspection::IntrospectionEndpoint, login::LoginEndpoint, logout::LogoutEndpoint, metadata::MetadataEndpoint,
+    openapi::Documented, pages::Pages, qr_code::QrCodeEndpoint, request_context::identify,
+    revocation::RevocationEndpoint, session::SessionEndpoint, token::TokenEndpoint,
 };
 use crate::{
     App,
@@ -68,6 +73,9 @@ type Endpoints = (
     AuthorizeEndpoint,
     RevocationEndpoint,
     IntrospectionEndpoint,
+    DeviceAuthorizationEndpoint,
+    QrCodeEndpoint,
+    DeviceEndpoint,
     SessionEndpoint,
     LoginEndpoint,
     LogoutEndpoint,
@@ -81,6 +89,9 @@ fn service() -> OpenApiService<Endpoints, ()> {
         AuthorizeEndpoint,
         RevocationEndpoint,
         IntrospectionEndpoint,
+        DeviceAuthorizationEndpoint,
+        QrCodeEndpoint,
+        DeviceEndpoint,
         SessionEndpoint,
         LoginEndpoint,
         LogoutEndpoint,
@@ -116,7 +127,7 @@ pub fn public(app: &Arc<App>, config: &Config) -> Result<BoxEndpoint<'static, Re
         .at("/openapi.yaml", serve("application/yaml", yaml.into_bytes()));
     let (pages, routes) = Pages::mount(routes, &config.branding, &config.scopes)?;
     let pages = Arc::new(pages);
-    let routes = if app.demo { demo::mount(routes, Arc::clone(&pages)) } else { routes };
+    let routes = if app.demo { demo::mount(routes, Arc::clone(&pages), app.issuer.url()) } else { routes };
     let routes = docs::mount(routes, &document, app.demo).nest("/", service()).data(Arc::clone(app)).data(pages);
 
     let (for_guard, origins) = (Arc::clone(app), Arc::new(same_site::Origins::default()));

@@ -10,14 +10,22 @@ use serde_json::{Map, Value, json};
 use super::{
     authorize,
     contract::{ErrorExample, Operation},
+    device_authorization,
     error_response::{ErrorRenderer, OAuthError},
-    introspection, metadata, revocation, session, token,
+    introspection, metadata, qr_code, revocation, session, token,
 };
 use crate::client::GrantType;
 
 /// What the endpoints say about themselves: one line an endpoint.
-const OPERATIONS: &[&[Operation]] =
-    &[token::OPERATIONS, revocation::OPERATIONS, introspection::OPERATIONS, session::OPERATIONS, metadata::OPERATIONS];
+const OPERATIONS: &[&[Operation]] = &[
+    token::OPERATIONS,
+    device_authorization::OPERATIONS,
+    qr_code::OPERATIONS,
+    revocation::OPERATIONS,
+    introspection::OPERATIONS,
+    session::OPERATIONS,
+    metadata::OPERATIONS,
+];
 
 /// The document for one issuer.
 pub fn document<A: OpenApi + 'static>(service: &OpenApiService<A, ()>, issuer: &str, oauth21: bool) -> Value {

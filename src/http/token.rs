@@ -79,8 +79,9 @@ async fn answer(context: &RequestContext, body: FormBody<TokenForm>, app: &App) 
     let client = authentication::authenticate(credentials, app.store.as_ref(), app.store.now()).await?;
     context.client.set(client.id.clone());
     failpoint::pass("after client authentication");
-    let grant = grant::validate(request?, client, app).await?;
-    app.issuer.issue(grant, Delivery::Body, &context.origin(), app.store.as_ref()).await
+    let from = context.origin();
+    let grant = grant::validate(request?, client, &from, app).await?;
+    app.issuer.issue(grant, Delivery::Body, &from, app.store.as_ref()).await
 }
 
 fn render(issued: IssuedTokens) -> Response {
@@ -155,6 +156,9 @@ pub(super) fn parse_request(grant_type: Option<String>, mut form: Form, app: &Ap
             redirect_uri: form.take("redirect_uri"),
             code_verifier: form.take("code_verifier").map(SecretText::new),
         }),
-        Some(GrantType::DeviceCode) | None => Err(TokenError::UnsupportedGrantType),
+        Some(GrantType::DeviceCode) => {
+            Ok(TokenRequest::DeviceCode { device_code: SecretText::new(required("device_code")?), access })
+        }
+        None => Err(TokenError::UnsupportedGrantType),
     }
 }

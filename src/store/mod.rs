@@ -11,6 +11,7 @@ mod codes;
 mod consents;
 pub mod decide;
 mod denials;
+mod devices;
 pub mod embedded;
 mod grants;
 mod origin;
@@ -30,6 +31,10 @@ pub use self::{
     codes::{CodeCreation, CodeRecord, CodeRefusal, CodeStore, NewCode, PresentedCode, Redemption},
     consents::{Consent, ConsentStore, MAX_CONSENTS_PER_OWNER, NewConsent},
     denials::DenialStore,
+    devices::{
+        ApprovedDevice, CLAIM_GRACE_MS, DEVICE_REMEMBRANCE_MS, DeviceDecided, DeviceDecision, DevicePoll, DeviceRecord,
+        DeviceStart, DeviceStore, NewDevice, POLL_LEEWAY_MS, PresentedDevice, SLOW_DOWN_MS,
+    },
     grants::{GrantCreation, GrantStore, MAX_GRANTS_PER_OWNER, NewGrant},
     origin::Origin,
     owners::{OwnerChange, OwnerStore},
@@ -79,7 +84,16 @@ pub enum Changed {
 ///
 /// Every method is one atomic step. Errors are [`StoreError`]s; outcomes are not errors.
 pub trait Store:
-    GrantStore + OwnerStore + ClientStore + SigningKeyStore + SessionStore + ConsentStore + CodeStore + DenialStore + StoreHealth
+    GrantStore
+    + OwnerStore
+    + ClientStore
+    + SigningKeyStore
+    + SessionStore
+    + ConsentStore
+    + CodeStore
+    + DenialStore
+    + DeviceStore
+    + StoreHealth
 {
 }
 
@@ -92,6 +106,7 @@ impl<T> Store for T where
         + ConsentStore
         + CodeStore
         + DenialStore
+        + DeviceStore
         + StoreHealth
 {
 }

@@ -1,7 +1,7 @@
 //! The text of everything secret that names a record: a prefix, then base64url of what finds the record, a secret whose
 //! hash the record holds, and a MAC that makes it ours.
 //!
-//! Refresh tokens, authorization codes and browser sessions share it; each kind has its own prefix and its own key, so
+//! Refresh tokens, authorization codes, device codes and browser sessions share it; each kind has its own prefix and its own key, so
 //! that none can be presented as another.
 
 use std::fmt;
@@ -32,6 +32,16 @@ impl EnvelopeSecret {
     /// A new secret.
     pub fn random() -> Self {
         Self(Zeroizing::new(random_bytes()))
+    }
+
+    /// One that is computed from another secret.
+    pub fn computed(bytes: [u8; 24]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The bytes, to compute another secret from.
+    pub(super) fn expose(&self) -> &[u8; 24] {
+        &self.0
     }
 
     /// What the store keeps.

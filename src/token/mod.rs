@@ -5,6 +5,7 @@
 
 pub mod access_token;
 pub mod authorization_code;
+pub mod device_code;
 pub mod envelope;
 pub mod introspection;
 pub mod keys;
@@ -16,6 +17,7 @@ pub mod verification;
 use self::{
     access_token::Claims,
     authorization_code::AuthorizationCodeKeys,
+    device_code::DeviceCodes,
     keys::SigningKeys,
     refresh_token::{FamilySecret, RefreshToken, RefreshTokenKeys},
     token_id::TokenIds,
@@ -24,10 +26,11 @@ use crate::{
     client::{Client, GrantType, authentication::AuthenticatedClient},
     clock::{Timestamp, random_bytes},
     config::Config,
-    error::{InvalidGrant, InvalidScope, InvalidTarget, TokenError},
+    error::{DeviceRefusal, InvalidGrant, InvalidScope, InvalidTarget, TokenError},
     failpoint,
     grant::{ValidGrant, access::GrantedAccess},
     ids::{ClientId, GrantId, Subject},
+    resource,
     scope::Scope,
     secret::{SecretText, ServerSecret},
     store::{
@@ -63,6 +66,8 @@ pub struct Issuer {
     token_ids: TokenIds,
     codes: AuthorizationCodeKeys,
     code_lifetime_ms: i64,
+    devices: DeviceCodes,
+    device_code_lifetime_ms: i64,
     access_token_lifetime_ms: i64,
     idle_ms: i64,
     absolute_ms: i64,
@@ -83,6 +88,8 @@ impl Issuer {
             token_ids: TokenIds::new(secret),
             codes: AuthorizationCodeKeys::new(secret),
             code_lifetime_ms: milliseconds(lifetimes.code_seconds),
+            devices: DeviceCodes::new(secret),
+            device_code_lifetime_ms: milliseconds(lifetimes.device_code_seconds),
             access_token_lifetime_ms: milliseconds(lifetimes.access_token_seconds),
             idle_ms: milliseconds(lifetimes.refresh_idle_seconds),
             absolute_ms: milliseconds(lifetimes.refresh_absolute_seconds),
@@ -115,6 +122,16 @@ impl Issuer {
         &self.codes
     }
 
+    /// The codes of device authorizations.
+    pub const fn device_codes(&self) -> &DeviceCodes {
+        &self.devices
+    }
+
+    /// How long they live, milliseconds.
+    pub const fn device_code_lifetime_ms(&self) -> i64 {
+        self.device_code_lifetime_ms
+    }
+
     /// Reads a refresh token that this deployment issued.
     pub fn decode_refresh_token(&self, text: &SecretText) -> Option<RefreshToken> {
         self.refresh.decode(text.expose())
@@ -134,29 +151,27 @@ impl Issuer {
     ) -> Result<IssuedTokens, TokenError> {
         match grant {
             ValidGrant::Password { client, owner, access } => {
-                let family_secret = FamilySecret::random();
-                let refreshable = client.may_use(GrantType::RefreshToken);
-                let mut new = NewGrant {
-                    id: GrantId::random(),
-                    owner: owner.id(),
-                    owner_epoch: owner.epoch(),
-                    client_id: client.id.clone(),
-                    client_epoch: client.epoch,
-                    family_hash: family_secret.hash(),
-                    key_id: self.refresh.current_id(),
-                    scope: access.scope,
-                    audience: access.audience,
-                    delivery,
-                    idle_ms: self.idle_ms(refreshable),
-                    absolute_ms: self.absolute_ms(refreshable),
-                    grace_ms: self.grace_ms(&client),
-                    access_token_lifetime_ms: self.access_token_lifetime_ms,
-                    from: from.clone(),
-                    deadline: store.deadline(),
-                };
-                let live = create(&mut new, owner.subject().clone(), store).await?;
-                let token = RefreshToken { owner: new.owner, grant: new.id, generation: 1, family_secret };
-                self.answer(&client.id, &token, &live, refreshable, "granted")
+                let (id, family_secret) = (GrantId::random(), FamilySecret::random());
+                let token = RefreshToken { owner: owner.id(), grant: id, generation: 1, family_secret };
+                let new = self.new_grant(&token, owner.epoch(), &client, access, store);
+                let mut new = NewGrant { delivery, from: from.clone(), ..new };
+                let live = create(&mut new, owner.subject().clone(), InvalidGrant::Password, store).await?;
+                self.answer(&client.id, &token, &live, client.may_use(GrantType::RefreshToken), "granted")
+            }
+            ValidGrant::DeviceCode { client, code, device, subject, resources } => {
+                let (id, family_secret) = self.devices.grant_of(&code);
+                let token = RefreshToken { owner: device.owner, grant: id, generation: 1, family_secret };
+                let access = GrantedAccess { scope: device.scope, audience: device.audience };
+                let new = self.new_grant(&token, device.owner_epoch, &client, access, store);
+                let mut new = NewGrant { delivery, from: from.clone(), ..new };
+                let changed = InvalidGrant::DeviceCode(DeviceRefusal::OwnerChanged);
+                let mut live = create(&mut new, subject, changed, store).await?;
+                // A repeated answer has the times of the first one, and less time left.
+                live.now = live.now.max(store.now());
+                live.audience = resource::narrow(&live.audience, &resources)?;
+                keep_what_is_left(&mut live, &client)?;
+                let outcome = if device.repeated { "repeated" } else { "granted" };
+                self.answer(&client.id, &token, &live, client.may_use(GrantType::RefreshToken), outcome)
             }
             ValidGrant::AuthorizationCode { client, code, redirect_uri_hash, challenge } => {
                 let family_secret = FamilySecret::random();
@@ -203,15 +218,7 @@ impl Issuer {
                     deadline: store.deadline(),
                 };
                 let (mut live, outcome) = rotate(&mut presented, store).await?;
-                // What the client lost since the grant is not granted again; the grant itself keeps it.
-                live.scope = live.scope.intersection(&client.scope);
-                if !live.audience.is_empty() {
-                    live.audience.retain(|resource| client.audience.contains(resource));
-                    // Falling back to the default resource would widen what was granted.
-                    if live.audience.is_empty() {
-                        return Err(TokenError::InvalidGrant(InvalidGrant::NoResourceLeft));
-                    }
-                }
+                keep_what_is_left(&mut live, &client)?;
                 let next = RefreshToken { generation: live.generation, ..token };
                 self.answer(&client.id, &next, &live, true, outcome)
             }
@@ -229,6 +236,36 @@ impl Issuer {
 
     fn grace_ms(&self, client: &Client) -> i64 {
         client.grace_seconds.map_or(self.grace_ms, |seconds| i64::from(seconds) * 1000)
+    }
+
+    /// A grant whose first refresh token is `token`.
+    fn new_grant(
+        &self,
+        token: &RefreshToken,
+        owner_epoch: u64,
+        client: &AuthenticatedClient,
+        access: GrantedAccess,
+        store: &dyn Store,
+    ) -> NewGrant {
+        let refreshable = client.may_use(GrantType::RefreshToken);
+        NewGrant {
+            id: token.grant,
+            owner: token.owner,
+            owner_epoch,
+            client_id: client.id.clone(),
+            client_epoch: client.epoch,
+            family_hash: token.family_secret.hash(),
+            key_id: self.refresh.current_id(),
+            scope: access.scope,
+            audience: access.audience,
+            delivery: Delivery::Body,
+            idle_ms: self.idle_ms(refreshable),
+            absolute_ms: self.absolute_ms(refreshable),
+            grace_ms: self.grace_ms(client),
+            access_token_lifetime_ms: self.access_token_lifetime_ms,
+            from: Origin::default(),
+            deadline: store.deadline(),
+        }
     }
 
     /// The token of a client that acts for itself. Asking again gives another one: there is no grant to tell them apart
@@ -298,8 +335,25 @@ impl Issuer {
     }
 }
 
-/// Creates the grant; the id is the caller's, so the second try can't create a second one.
-async fn create(new: &mut NewGrant, subject: Subject, store: &dyn Store) -> Result<LiveGrant, TokenError> {
+/// What the client lost since the grant is not granted again; the grant itself keeps it.
+fn keep_what_is_left(live: &mut LiveGrant, client: &Client) -> Result<(), TokenError> {
+    live.scope = live.scope.intersection(&client.scope);
+    if live.audience.is_empty() {
+        return Ok(());
+    }
+    live.audience.retain(|resource| client.audience.contains(resource));
+    // Falling back to the default resource would widen what was granted.
+    if live.audience.is_empty() { Err(TokenError::InvalidGrant(InvalidGrant::NoResourceLeft)) } else { Ok(()) }
+}
+
+/// Creates the grant; the id is the caller's, so the second try can't create a second one. `changed` is the reason when
+/// the owner has changed since they were authenticated.
+async fn create(
+    new: &mut NewGrant,
+    subject: Subject,
+    changed: InvalidGrant,
+    store: &dyn Store,
+) -> Result<LiveGrant, TokenError> {
     for _ in 0..2 {
         match store.create_grant(new).await? {
             GrantCreation::Stored { now, overflow } => {
@@ -309,7 +363,7 @@ async fn create(new: &mut NewGrant, subject: Subject, store: &dyn Store) -> Resu
                 return Ok(live_from_creation(new, subject, now));
             }
             // Disabled or changed between the password check and here: the check no longer counts.
-            GrantCreation::OwnerChanged => return Err(TokenError::InvalidGrant(InvalidGrant::Password)),
+            GrantCreation::OwnerChanged => return Err(TokenError::InvalidGrant(changed)),
             // The store's clock is ahead of our guess; the answer has corrected it.
             GrantCreation::TooLate { .. } => new.deadline = store.deadline(),
         }

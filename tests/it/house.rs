@@ -20,6 +20,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("rusqlite", &["store/embedded"]),
     ("oxide_auth", &["authorization"]),
     ("jsonwebtoken", &["token"]),
+    ("fast_qr", &["http/qr_code.rs"]),
     ("argon2", &["resource_owner/password.rs", "resource_owner/hash_pool.rs"]),
 ];
 

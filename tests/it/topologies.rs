@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::{
     deployments::{Cluster, Deployment, Sentinel, Standalone},
-    session_contract, store_contract,
+    device_contract, session_contract, store_contract,
     support::{Answer, Server, eventually, owner_id},
 };
 
@@ -170,6 +170,7 @@ async fn a_cluster_keeps_the_contract_of_a_store() {
     let cluster = Cluster::start();
     store_contract::all_on(&cluster.url(), || emptied(&cluster)).await;
     session_contract::all_on(&cluster.url(), || emptied(&cluster)).await;
+    device_contract::all_on(&cluster.url(), || emptied(&cluster)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -177,6 +178,7 @@ async fn a_master_under_sentinels_keeps_the_contract_of_a_store() {
     let sentinel = Sentinel::start();
     store_contract::all_on(&sentinel.url(), || emptied(&sentinel)).await;
     session_contract::all_on(&sentinel.url(), || emptied(&sentinel)).await;
+    device_contract::all_on(&sentinel.url(), || emptied(&sentinel)).await;
 }
 
 /// The line of the shipped redis.conf that names the server's own user, as a command with a password.

@@ -211,7 +211,7 @@ async fn issue(
             refresh_token: cookie.ok_or(TokenError::InvalidGrant(InvalidGrant::NotOurs))?,
         },
     };
-    let grant = grant::validate(request, client, app).await?;
+    let grant = grant::validate(request, client, &context.origin(), app).await?;
     app.issuer.issue(grant, Delivery::Cookie, &context.origin(), app.store.as_ref()).await
 }
 

@@ -1,6 +1,6 @@
 //! The pages in German.
 
-use super::{AccountTexts, ConsentTexts, ErrorTexts, LoginTexts, LogoutTexts, Texts, Trouble};
+use super::{AccountTexts, ConsentTexts, DeviceTexts, ErrorTexts, LoginTexts, LogoutTexts, Texts, Trouble};
 
 pub(super) const TEXTS: Texts = Texts {
     lang: "de",
@@ -47,6 +47,35 @@ pub(super) const TEXTS: Texts = Texts {
         allow: "Erlauben",
         deny: "Ablehnen",
         leads_to: |place| format!("Danach geht es zurück zu {place}."),
+    },
+    device: DeviceTexts {
+        title: "Gerät verbinden",
+        lead: "Geben Sie den Code ein, den Ihr Gerät anzeigt.",
+        label: "Code",
+        hint: "8 Buchstaben, groß oder klein, mit oder ohne Bindestrich.",
+        submit: "Weiter",
+        malformed: "Das ist kein Code: Codes haben 8 Buchstaben und keine Vokale.",
+        unknown: "Dieser Code gilt nicht. Vielleicht ist er abgelaufen oder schon benutzt; sehen Sie auf Ihrem Gerät nach einem neuen.",
+        too_many: "Es wurden zu viele Codes versucht. Bitte warten Sie 10 Minuten.",
+        confirm_title: "Dieses Gerät verbinden?",
+        asks: |client, name| format!("„{client}“ möchte Ihr Konto „{name}“ benutzen."),
+        compare: "Prüfen Sie, ob Ihr Gerät genau diesen Code anzeigt:",
+        scope: "Es möchte dürfen:",
+        started: "Angefragt",
+        minutes_ago: |minutes| match minutes {
+            0 => "gerade eben".to_owned(),
+            1 => "vor einer Minute".to_owned(),
+            _ => format!("vor {minutes} Minuten"),
+        },
+        from: "Von der Adresse",
+        agent: "Nennt sich",
+        warning: "Hat Ihnen jemand diesen Code oder einen Link geschickt? Dann lehnen Sie ab: Er käme sonst in Ihr Konto.",
+        allow: "Erlauben",
+        deny: "Ablehnen",
+        allowed: "Ihr Gerät ist verbunden",
+        allowed_advice: "Gehen Sie zu Ihrem Gerät zurück; dort geht es in wenigen Sekunden weiter. Sie können diese Seite schließen.",
+        denied: "Das Gerät wurde nicht verbunden",
+        denied_advice: "Es hat nichts erfahren. Sie können diese Seite schließen.",
     },
     logout: LogoutTexts {
         title: "Abmelden?",

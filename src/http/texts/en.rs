@@ -1,6 +1,6 @@
 //! The pages in English.
 
-use super::{AccountTexts, ConsentTexts, ErrorTexts, LoginTexts, LogoutTexts, Texts, Trouble};
+use super::{AccountTexts, ConsentTexts, DeviceTexts, ErrorTexts, LoginTexts, LogoutTexts, Texts, Trouble};
 
 pub(super) const TEXTS: Texts = Texts {
     lang: "en",
@@ -47,6 +47,35 @@ pub(super) const TEXTS: Texts = Texts {
         allow: "Allow",
         deny: "Deny",
         leads_to: |place| format!("Then you go back to {place}."),
+    },
+    device: DeviceTexts {
+        title: "Connect a device",
+        lead: "Type the code that your device shows.",
+        label: "Code",
+        hint: "8 letters. Upper or lower case, with or without the dash.",
+        submit: "Continue",
+        malformed: "That is not a code: codes have 8 letters, and no vowels.",
+        unknown: "This code doesn’t work. It may have expired or been used; look at your device for a new one.",
+        too_many: "Too many codes were tried. Please wait 10 minutes and try again.",
+        confirm_title: "Connect this device?",
+        asks: |client, name| format!("“{client}” wants to use your account “{name}”."),
+        compare: "Check that your device shows exactly this code:",
+        scope: "It asks for:",
+        started: "Asked",
+        minutes_ago: |minutes| match minutes {
+            0 => "just now".to_owned(),
+            1 => "a minute ago".to_owned(),
+            _ => format!("{minutes} minutes ago"),
+        },
+        from: "From the address",
+        agent: "Calls itself",
+        warning: "Did somebody send you this code or a link? Then deny: they would get into your account.",
+        allow: "Allow",
+        deny: "Deny",
+        allowed: "Your device is connected",
+        allowed_advice: "Go back to your device; it continues in a few seconds. You can close this page.",
+        denied: "The device was not connected",
+        denied_advice: "Nothing was shared with it. You can close this page.",
     },
     logout: LogoutTexts {
         title: "Sign out?",

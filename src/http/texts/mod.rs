@@ -62,6 +62,8 @@ pub struct Texts {
     pub logout: LogoutTexts,
     /// The consent page.
     pub consent: ConsentTexts,
+    /// The pages of a login on a device.
+    pub device: DeviceTexts,
     /// The account page.
     pub account: AccountTexts,
 }
@@ -119,6 +121,57 @@ pub struct LogoutTexts {
     pub done_advice: &'static str,
     /// The way to sign in again.
     pub again: &'static str,
+}
+
+/// The pages of a login on a device.
+#[derive(Debug)]
+pub struct DeviceTexts {
+    /// The heading of the page where the code is typed.
+    pub title: &'static str,
+    /// What to do there.
+    pub lead: &'static str,
+    /// The label of the field.
+    pub label: &'static str,
+    /// What the code looks like.
+    pub hint: &'static str,
+    /// The button.
+    pub submit: &'static str,
+    /// What was typed is no code.
+    pub malformed: &'static str,
+    /// There is no such code, or it is over.
+    pub unknown: &'static str,
+    /// Too many codes were tried.
+    pub too_many: &'static str,
+    /// The heading of the page where a person decides, a question.
+    pub confirm_title: &'static str,
+    /// What the client asks: its name, and who is signed in.
+    pub asks: fn(&str, &str) -> String,
+    /// Before the code.
+    pub compare: &'static str,
+    /// Before the scope.
+    pub scope: &'static str,
+    /// Before the time when the device asked.
+    pub started: &'static str,
+    /// How many minutes ago that was.
+    pub minutes_ago: fn(i64) -> String,
+    /// Before the device's address.
+    pub from: &'static str,
+    /// Before what the device calls itself.
+    pub agent: &'static str,
+    /// What to beware of (RFC 8628 §5.4).
+    pub warning: &'static str,
+    /// The button that allows.
+    pub allow: &'static str,
+    /// The button that denies.
+    pub deny: &'static str,
+    /// The heading afterwards.
+    pub allowed: &'static str,
+    /// What that means.
+    pub allowed_advice: &'static str,
+    /// The heading after a no.
+    pub denied: &'static str,
+    /// What that means.
+    pub denied_advice: &'static str,
 }
 
 /// An error page: a heading and what to do, for each kind of trouble.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::{
-    error::{InvalidClient, InvalidGrant, InvalidRequest, InvalidScope, InvalidTarget, TokenError},
+    error::{DeviceRefusal, InvalidClient, InvalidGrant, InvalidRequest, InvalidScope, InvalidTarget, TokenError},
     http::contract::{NO_STORE, Operation, RequestExample, Success, token_errors},
 };
 
@@ -19,6 +19,8 @@ enum GrantTypeParameter {
     RefreshToken,
     ClientCredentials,
     AuthorizationCode,
+    #[oai(rename = "urn:ietf:params:oauth:grant-type:device_code")]
+    DeviceCode,
 }
 
 /// The parameters of a token request. Which are required depends on `grant_type`.
@@ -45,6 +47,8 @@ pub(super) struct TokenForm {
     /// `authorization_code`: the secret whose SHA-256 was the `code_challenge` (RFC 7636).
     #[oai(validator(max_length = 128))]
     code_verifier: Option<String>,
+    /// `urn:ietf:params:oauth:grant-type:device_code`: the code that the device got.
+    device_code: Option<String>,
     /// Scope tokens separated by spaces. Left out: everything the client may have, or everything that was
     /// granted.
     scope: Option<String>,
@@ -102,6 +106,16 @@ pub const OPERATIONS: &[Operation] = &[Operation {
             ],
         },
         RequestExample {
+            name: "device_code",
+            summary: "A device that waits for a person (RFC 8628 section 3.4)",
+            form: &[
+                ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+                ("device_code", "dc_AQA..."),
+                ("client_id", "demo"),
+                ("client_secret", "demo-secret"),
+            ],
+        },
+        RequestExample {
             name: "client_credentials",
             summary: "A client that acts for itself (RFC 6749 section 4.4)",
             form: &[
@@ -133,6 +147,7 @@ pub const OPERATIONS: &[Operation] = &[Operation {
         ("code", ""),
         ("redirect_uri", ""),
         ("code_verifier", ""),
+        ("device_code", ""),
         ("scope", "read write"),
         ("resource", ""),
         ("audience", ""),
@@ -164,9 +179,17 @@ pub const OPERATIONS: &[Operation] = &[Operation {
             TokenError::UnsupportedGrantType,
             TokenError::InvalidScope(InvalidScope::BeyondGrant),
             TokenError::InvalidTarget(InvalidTarget::BeyondClient),
+            TokenError::InvalidGrant(InvalidGrant::DeviceCode(DeviceRefusal::NotOurs)),
+            TokenError::AuthorizationPending,
+            TokenError::SlowDown,
+            TokenError::ExpiredToken,
+            TokenError::DeviceDenied,
             TokenError::InvalidClient(InvalidClient::WrongSecret),
         ];
         token_errors(renderer, &errors)
     },
-    notes: &[(503, "A refresh token that was sent is still good.")],
+    notes: &[
+        (400, "While a device waits, `authorization_pending` and `slow_down` mean: ask again later."),
+        (503, "A refresh token that was sent is still good."),
+    ],
 }];

@@ -9,6 +9,7 @@ mod clients;
 mod codes;
 mod consents;
 mod denials;
+mod devices;
 mod grants;
 mod owners;
 mod schema;

@@ -139,6 +139,36 @@ pub(super) const MIGRATIONS: &[&str] = &[
         DELETE FROM codes WHERE owner = NEW.owner AND grant_id = NEW.id;
     END;
 ",
+    "
+    CREATE TABLE devices (
+        id BLOB NOT NULL PRIMARY KEY,
+        secret_hash BLOB NOT NULL,
+        client_id TEXT NOT NULL,
+        client_epoch INTEGER NOT NULL,
+        scope TEXT NOT NULL,
+        audience TEXT NOT NULL,
+        address TEXT NOT NULL,
+        agent TEXT NOT NULL,
+        started_at INTEGER NOT NULL,
+        codes_expire_at INTEGER NOT NULL,
+        interval_ms INTEGER NOT NULL,
+        next_poll_at INTEGER NOT NULL,
+        approved INTEGER,
+        owner BLOB,
+        owner_epoch INTEGER,
+        claimed_at INTEGER,
+        expires_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX devices_by_expiry ON devices (expires_at);
+    CREATE TABLE attempts (
+        bucket BLOB NOT NULL,
+        stretch INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL,
+        PRIMARY KEY (bucket, stretch)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX attempts_by_expiry ON attempts (expires_at);
+",
 ];
 
 impl From<rusqlite::Error> for StoreError {
@@ -183,6 +213,10 @@ const SWEEPS: &[&str] = &[
      (SELECT jti FROM denials WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
     "DELETE FROM codes WHERE (owner, grant_id) IN
      (SELECT owner, grant_id FROM codes WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+    "DELETE FROM devices WHERE id IN
+     (SELECT id FROM devices WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+    "DELETE FROM attempts WHERE (bucket, stretch) IN
+     (SELECT bucket, stretch FROM attempts WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
 ];
 
 /// Deletes at most `limit` rows of each table that expired before `before`, and says the most that a table lost.

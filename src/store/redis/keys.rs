@@ -1,7 +1,7 @@
 //! The names of keys. Everything of one owner carries the hash tag `{owner}`, so it shares a cluster slot
 //! and one script may touch all of it.
 
-use crate::ids::{ClientId, GrantId, OwnerId, SessionId};
+use crate::ids::{ClientId, DeviceId, GrantId, OwnerId, SessionId};
 
 /// Pattern of all owners, for listings.
 pub(super) const OWNERS: &str = "as:u:*";
@@ -47,6 +47,15 @@ pub(super) fn consents_of(owner: OwnerId) -> String {
 /// An access token that is denied, by its `jti`.
 pub(super) fn denial(jti: &str) -> String {
     format!("as:rj:{jti}")
+}
+
+pub(super) fn device(id: DeviceId) -> String {
+    format!("as:d:{id}")
+}
+
+/// A counter of attempts: who tries, and in which stretch of time.
+pub(super) fn attempts(bucket: DeviceId, stretch: i64) -> String {
+    format!("as:dg:{bucket}:{stretch}")
 }
 
 pub(super) fn client(id: &ClientId) -> String {

@@ -9,6 +9,7 @@ mod connection;
 mod consents;
 mod denials;
 mod deployment;
+mod devices;
 mod fitness;
 mod grants;
 mod keys;

@@ -6,12 +6,13 @@ use redis::Value;
 
 use crate::{
     clock::Timestamp,
-    ids::{ClientId, SessionId, Subject, Username},
+    ids::{ClientId, OwnerId, SessionId, Subject, Username},
     resource,
     scope::Scope,
     store::{
-        CodeRefusal, Delivery, GrantRecord, GrantStatus, LiveGrant, LiveSession, Origin, OwnerRecord, OwnerStatus,
-        Presented, Redemption, Refusal, RevocationReason, Rotation, SessionRecord, StoreError,
+        ApprovedDevice, CodeRefusal, Delivery, DevicePoll, DeviceRecord, GrantRecord, GrantStatus, LiveGrant,
+        LiveSession, Origin, OwnerRecord, OwnerStatus, Presented, Redemption, Refusal, RevocationReason, Rotation,
+        SessionRecord, StoreError,
     },
 };
 
@@ -104,6 +105,19 @@ pub(super) fn session(id: SessionId, fields: &Fields) -> Result<(u64, SessionRec
 
 fn username(stored: String) -> Result<Username, StoreError> {
     serde_json::from_value(stored.into()).map_err(|_| corrupt("username"))
+}
+
+pub(super) fn device(fields: &Fields) -> Result<DeviceRecord, StoreError> {
+    Ok(DeviceRecord {
+        client_id: ClientId::parse(&text(fields, "cid")?).map_err(|_| corrupt("client_id"))?,
+        client_epoch: number(fields, "ce")?,
+        scope: Scope::parse(&text(fields, "sc")?).map_err(|_| corrupt("scope"))?,
+        audience: split_audience(&text(fields, "au")?),
+        origin: Origin { address: text(fields, "ip")?, agent: text(fields, "ua")? },
+        decided: text(fields, "st")? != "P",
+        started_at: time(fields, "t0")?,
+        expires_at: time(fields, "exp")?,
+    })
 }
 
 pub(super) fn owner(fields: &Fields) -> Result<OwnerRecord, StoreError> {
@@ -232,6 +246,38 @@ impl Reply {
             code => return Err(corrupt(&format!("unknown code {code}"))),
         };
         Ok((Redemption::Refused(refusal), 0, Vec::new()))
+    }
+
+    /// The outcome of `poll_device.lua`.
+    pub(super) fn device_poll(mut self) -> Result<DevicePoll, StoreError> {
+        Ok(match self.code.as_str() {
+            "PD" => DevicePoll::Pending,
+            "SD" => DevicePoll::SlowDown,
+            "DN" => DevicePoll::Denied,
+            "XP" => DevicePoll::Expired,
+            "FR" => DevicePoll::Foreign,
+            "TL" => DevicePoll::TooLate,
+            "WC" => {
+                DevicePoll::WrongClient { issued_to: ClientId::parse(&self.text()?).map_err(|_| corrupt("client_id"))? }
+            }
+            "US" => DevicePoll::Used { owner: self.owner()? },
+            code @ ("OK" | "RT") => {
+                let repeated = code == "RT";
+                DevicePoll::Approved(ApprovedDevice {
+                    owner: self.owner()?,
+                    owner_epoch: self.number()?,
+                    client_epoch: self.number()?,
+                    scope: Scope::parse(&self.text()?).map_err(|_| corrupt("scope"))?,
+                    audience: split_audience(&self.text()?),
+                    repeated,
+                })
+            }
+            code => return Err(corrupt(&format!("unknown code {code}"))),
+        })
+    }
+
+    fn owner(&mut self) -> Result<OwnerId, StoreError> {
+        OwnerId::parse(&self.text()?).ok_or_else(|| corrupt("owner"))
     }
 
     /// The outcome of `rotate.lua`.

@@ -19,6 +19,10 @@ pub(super) struct Scripts {
     pub(super) remember_consent: Script,
     pub(super) deny: Script,
     pub(super) add_signing_key: Script,
+    pub(super) start_device: Script,
+    pub(super) decide_device: Script,
+    pub(super) poll_device: Script,
+    pub(super) count_attempt: Script,
 }
 
 impl Scripts {
@@ -40,6 +44,10 @@ impl Scripts {
             end_sessions: Script::new(include_str!("lua/end_sessions.lua")),
             remember_consent: Script::new(include_str!("lua/remember_consent.lua")),
             deny: Script::new(include_str!("lua/deny.lua")),
+            start_device: Script::new(include_str!("lua/start_device.lua")),
+            decide_device: Script::new(include_str!("lua/decide_device.lua")),
+            poll_device: Script::new(include_str!("lua/poll_device.lua")),
+            count_attempt: Script::new(include_str!("lua/count_attempt.lua")),
         }
     }
 }

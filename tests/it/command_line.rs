@@ -726,3 +726,29 @@ async fn commands_on_a_grant_tell_why_a_token_was_refused() {
     assert_eq!(bench.run(&["grant", "show", &id, "--json"], "").assert(0).json()["state"], "revoked");
     bench.run(&["grant", "show", "AAAAAAAAAAAAAAAAAAAAAA"], "").assert(1);
 }
+
+#[test]
+fn a_client_is_registered_for_cookie_mode_with_the_origins_of_its_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let create = |id: &str, more: &[&str]| {
+        let common = ["client", "create", "--json", "--store", "sqlite:clients.db", "--id", id];
+        run(regrant(folder.path(), &[&common, more].concat()), "")
+    };
+    let origins = ["--cookie-mode", "--origin", "https://app.example.com", "--origin", "http://localhost:3000"];
+    let spa = ["--type", "public", "--grant-types", "password,refresh_token"];
+    let created = create("spa", &[spa.as_slice(), &origins].concat()).assert(0).json();
+    assert_eq!(created["cookie_mode"], true);
+    assert_eq!(created["origins"], serde_json::json!(["https://app.example.com", "http://localhost:3000"]));
+    let plain = create("plain", &spa).assert(0).json();
+    assert_eq!((&plain["cookie_mode"], &plain["origins"]), (&Value::Bool(false), &Value::Array(vec![])));
+    for (more, why) in [
+        (["--type", "confidential", "--grant-types", "password,refresh_token", "--cookie-mode"].as_slice(), "public"),
+        (&["--type", "public", "--grant-types", "password", "--cookie-mode"], "refresh_token"),
+        (&["--type", "public", "--grant-types", "password", "--origin", "http://app.example.com"], "https"),
+        (&["--type", "public", "--grant-types", "password", "--origin", "https://app.example.com/"], "no path"),
+        (&["--type", "public", "--grant-types", "password", "--origin", "null"], "origin"),
+    ] {
+        let refused = create("refused", more).assert(1);
+        assert!(refused.stderr.contains(why), "{why}: {}", refused.stderr);
+    }
+}

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Common, Outcome, Refused, print_json};
 use crate::{
-    client::{Client, ClientName, ClientType, GrantType, RedirectUri, RegisteredSecret, WebOrigin},
+    client::{Client, ClientName, ClientType, GrantType, RedirectUri, RefreshPolicy, RegisteredSecret, WebOrigin},
     ids::ClientId,
     scope::Scope,
     secret::{ClientSecretHash, generate_client_secret},
@@ -73,6 +73,12 @@ pub(super) struct Create {
     /// How long its previous refresh token is accepted again [default: the server's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=600))]
     grace_seconds: Option<u32>,
+    /// How long its refresh token lives unused [default: the server's]
+    #[arg(long, value_name = "N")]
+    refresh_idle_seconds: Option<u32>,
+    /// How long its grants live, however often they are refreshed [default: the server's]
+    #[arg(long, value_name = "N")]
+    refresh_absolute_seconds: Option<u32>,
     #[command(flatten)]
     common: Common,
 }
@@ -124,6 +130,8 @@ async fn create(arguments: Create) -> Outcome {
         origins,
         rotation,
         grace_seconds,
+        refresh_idle_seconds,
+        refresh_absolute_seconds,
         common,
     } = arguments;
     if client_type == ClientType::Public && grant_types.contains(&GrantType::ClientCredentials) {
@@ -164,6 +172,8 @@ async fn create(arguments: Create) -> Outcome {
         origins,
         rotation,
         grace_seconds,
+        refresh_idle_seconds,
+        refresh_absolute_seconds,
         disabled: false,
         // A recreated client must not meet the grants of its predecessor.
         epoch: u64::from_be_bytes(crate::clock::random_bytes()) >> 12,
@@ -171,6 +181,7 @@ async fn create(arguments: Create) -> Outcome {
         created_at: store.now(),
         demo: false,
     };
+    RefreshPolicy::check(&client, &common.settings.read()?.lifetimes)?;
     if store.create_client(&client).await? == Created::Exists {
         return Err(Refused(format!("there is a client {id} already; see: regrant client show {id}")));
     }
@@ -256,7 +267,7 @@ fn report_secret(client: &Client, common: &Common, done: &str, secret: Option<&s
             Value::Array(list) => list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
             other => other.to_string(),
         };
-        println!("  {name:<18} {text}");
+        println!("  {name:<24} {text}");
     }
     if secret.is_some() {
         println!("The secret is shown this once; the server keeps only its hash.");
@@ -277,6 +288,8 @@ fn public_view(client: &Client) -> Value {
         "origins": client.origins,
         "rotation": client.rotation,
         "grace_seconds": client.grace_seconds,
+        "refresh_idle_seconds": client.refresh_idle_seconds,
+        "refresh_absolute_seconds": client.refresh_absolute_seconds,
         "disabled": client.disabled,
         "created_at": client.created_at.seconds(),
         "demo": client.demo,

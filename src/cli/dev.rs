@@ -138,6 +138,8 @@ async fn create_demo_records(app: &Arc<App>) -> Outcome {
             origins: vec![],
             rotation: RotationPolicy::Rotate,
             grace_seconds: None,
+            refresh_idle_seconds: None,
+            refresh_absolute_seconds: None,
             disabled: false,
             epoch: 1,
             version: 1,

@@ -7,11 +7,13 @@ use serde_json::{Value, json};
 
 use super::{Common, Outcome, Refused, print_json, user};
 use crate::{
-    clock::Timestamp,
     ids::GrantId,
     secret::SecretText,
-    store::{Changed, GrantRecord, GrantStatus, Origin, OwnerRecord, OwnerStatus, RevocationReason, Store},
-    token::refresh_token::{RefreshToken, RefreshTokenKeys},
+    store::{Changed, GrantRecord, Origin, OwnerRecord, RevocationReason, Store},
+    token::{
+        explanation::{self, describe},
+        refresh_token::RefreshTokenKeys,
+    },
 };
 
 #[derive(Subcommand)]
@@ -111,17 +113,17 @@ async fn explain(common: Common) -> Outcome {
         (None, _) => json!({
             "grant_id": token.grant.to_string(),
             "generation": token.generation,
-            "why": "the store has no such grant: it expired, or was revoked and then forgotten",
+            "why": explanation::NO_GRANT,
         }),
         (Some(record), None) => json!({
             "grant_id": token.grant.to_string(),
             "client_id": record.client_id,
             "generation": token.generation,
-            "why": "its user was deleted",
+            "why": explanation::NO_OWNER,
         }),
         (Some(record), Some(owner)) => {
             let mut view = describe(token.grant, &owner, &record, store.now());
-            view["why"] = reason(&token, &record, &owner, store.now()).into();
+            view["why"] = explanation::why(&token, &record, &owner, store.now()).into();
             view["presented_generation"] = token.generation.into();
             view
         }
@@ -129,93 +131,17 @@ async fn explain(common: Common) -> Outcome {
     report(&view, &common)
 }
 
-/// The words for what `store/decide.rs` would answer now, without presenting the token.
-fn reason(token: &RefreshToken, record: &GrantRecord, owner: &OwnerRecord, now: Timestamp) -> String {
-    let ago = |at: Timestamp| format!("{} s ago", now.since(at).max(0) / 1000);
-    if let GrantStatus::Revoked { reason, at, .. } = record.status {
-        return format!("its grant was revoked {}: {}", ago(at), explain_revocation(reason));
-    }
-    if owner.status == OwnerStatus::Disabled {
-        return "its user is disabled".into();
-    }
-    if owner.epoch != record.owner_epoch {
-        return "its user was logged out everywhere, or changed the password, after it was issued".into();
-    }
-    if now >= record.expires_at() {
-        return format!("it expired {}", ago(record.expires_at()));
-    }
-    let rotated = ago(record.current_since);
-    match record.generation.checked_sub(token.generation) {
-        Some(0) => "it is the current refresh token: nothing of it is wrong. Was it sent by another client, or with a larger scope?".into(),
-        Some(1) if !record.used_in_place && now.since(record.current_since) < record.grace_ms => {
-            format!("it was rotated {rotated}, and is accepted again until its successor is used")
-        }
-        Some(_) => format!("it was rotated {rotated} and its successor was used, or the grace is over: presenting it revokes the grant"),
-        None => "it is newer than what the store knows: the store lost writes".into(),
-    }
-}
-
-const fn explain_revocation(reason: RevocationReason) -> &'static str {
-    match reason {
-        RevocationReason::Replay => {
-            "a refresh token was presented again after its successor was used, or after the grace"
-        }
-        RevocationReason::FromTheFuture => "a token was newer than the store by far: an old backup was restored",
-        RevocationReason::OwnerEpoch => {
-            "the user was disabled, deleted or logged out everywhere, or changed the password"
-        }
-        RevocationReason::ClientEpoch => "the client was disabled",
-        RevocationReason::Overflow => "the user had too many grants, and this was the oldest",
-        RevocationReason::Operator => "an operator revoked it",
-        RevocationReason::Client => "the client revoked it",
-        RevocationReason::ResourceOwner => "its user took the access away on the account page",
-        RevocationReason::CodeReplay => "the authorization code that it came of was presented again: two had it",
-    }
-}
-
 fn no_such_grant(id: &str) -> Refused {
     Refused(format!("there is no grant {id}; see: regrant grant list --username NAME"))
 }
 
-/// A grant is stored with its owner, so without the owner all of them are asked.
 async fn find(store: &dyn Store, one: &One) -> Result<(OwnerRecord, GrantId, GrantRecord), Refused> {
     let id = GrantId::parse(&one.grant_id).ok_or_else(|| no_such_grant(&one.grant_id))?;
-    let owners = match &one.username {
-        Some(username) => vec![user::find(store, username).await?],
-        None => store.owners().await?,
-    };
-    for owner in owners {
-        if let Some(record) = store.grant(owner.id(), id).await? {
-            return Ok((owner, id, record));
-        }
+    if let Some(username) = &one.username {
+        user::find(store, username).await?;
     }
-    Err(no_such_grant(&one.grant_id))
-}
-
-fn describe(id: GrantId, owner: &OwnerRecord, record: &GrantRecord, now: Timestamp) -> Value {
-    let dead = owner.status == OwnerStatus::Disabled || owner.epoch != record.owner_epoch;
-    let (state, revoked) = match record.status {
-        GrantStatus::Revoked { reason, at, .. } => ("revoked", Some((reason, at))),
-        GrantStatus::Active if dead => ("dead", None),
-        GrantStatus::Active if now >= record.expires_at() => ("expired", None),
-        GrantStatus::Active => ("active", None),
-    };
-    json!({
-        "grant_id": id.to_string(),
-        "username": owner.username,
-        "client_id": record.client_id,
-        "scope": record.scope,
-        "state": state,
-        "revoked_because": revoked.map(|(reason, _)| explain_revocation(reason)),
-        "revoked_at": revoked.map(|(_, at)| at.seconds()),
-        "delivery": record.delivery,
-        "generation": record.generation,
-        "created_at": record.created_at.seconds(),
-        "last_refreshed_at": record.current_since.seconds(),
-        "expires_at": record.expires_at().seconds(),
-        "ends_at": record.absolute_expiry.seconds(),
-        "repeated_answers": record.repeats,
-    })
+    let found = explanation::find(store, one.username.as_deref(), id).await?;
+    found.map(|(owner, record)| (owner, id, record)).ok_or_else(|| no_such_grant(&one.grant_id))
 }
 
 fn report(view: &Value, common: &Common) -> Outcome {

@@ -5,11 +5,13 @@
 pub mod authentication;
 mod name;
 mod redirect_uri;
+mod refresh_policy;
 mod web_origin;
 
 pub use self::{
     name::{ClientName, InvalidClientName},
     redirect_uri::{InvalidRedirectUri, RedirectUri},
+    refresh_policy::RefreshPolicy,
     web_origin::{InvalidWebOrigin, WebOrigin},
 };
 
@@ -54,6 +56,12 @@ pub struct Client {
     /// Its own grace in seconds, or the server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace_seconds: Option<u32>,
+    /// The life of an unused refresh token in seconds, or the server's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_idle_seconds: Option<u32>,
+    /// The life of a grant in seconds, or the server's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_absolute_seconds: Option<u32>,
     /// Whether it is shut out.
     #[serde(default)]
     pub disabled: bool,

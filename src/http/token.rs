@@ -30,7 +30,7 @@ use crate::{
     client::{GrantType, authentication, authentication::Credentials},
     error::{InvalidGrant, InvalidRequest, TokenError},
     failpoint,
-    grant::{self, TokenRequest},
+    grant::{self, TokenRequest, ValidGrant},
     secret::SecretText,
     store::Delivery,
     token::IssuedTokens,
@@ -79,9 +79,30 @@ async fn answer(context: &RequestContext, body: FormBody<TokenForm>, app: &App) 
     let client = authentication::authenticate(credentials, app.store.as_ref(), app.store.now()).await?;
     context.client.set(client.id.clone());
     failpoint::pass("after client authentication");
-    let from = context.origin();
-    let grant = grant::validate(request?, client, &from, app).await?;
-    app.issuer.issue(grant, Delivery::Body, &from, app.store.as_ref()).await
+    let grant = grant::validate(request?, client, &context.origin(), app).await?;
+    issue(grant, Delivery::Body, context, app).await
+}
+
+/// Issues. When a refresh token is refused, the log says why under the request's id: the client reads `invalid_grant`.
+pub(super) async fn issue(
+    grant: ValidGrant,
+    delivery: Delivery,
+    context: &RequestContext,
+    app: &App,
+) -> Result<IssuedTokens, TokenError> {
+    let presented = match &grant {
+        ValidGrant::RefreshToken { token, .. } => Some(token.clone()),
+        _ => None,
+    };
+    let (store, origin) = (app.store.as_ref(), context.origin());
+    let outcome = app.issuer.issue(grant, delivery, &origin, store).await;
+    if let (Err(TokenError::InvalidGrant(_)), Some(token)) = (&outcome, presented) {
+        let why = app.issuer.explain(&token, store).await.unwrap_or_else(|error| error.to_string());
+        let (request_id, agent, grant, generation) =
+            (&context.request_id, &origin.agent, token.grant, token.generation);
+        tracing::info!(%request_id, address = origin.address, agent, %grant, generation, why, "refresh token explained");
+    }
+    outcome
 }
 
 fn render(issued: IssuedTokens) -> Response {

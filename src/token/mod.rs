@@ -7,6 +7,7 @@ pub mod access_token;
 pub mod authorization_code;
 pub mod device_code;
 pub mod envelope;
+pub mod explanation;
 pub mod introspection;
 pub mod keys;
 pub mod refresh_token;
@@ -23,9 +24,9 @@ use self::{
     token_id::TokenIds,
 };
 use crate::{
-    client::{Client, GrantType, authentication::AuthenticatedClient},
+    client::{Client, GrantType, RefreshPolicy, authentication::AuthenticatedClient},
     clock::{Timestamp, random_bytes},
-    config::Config,
+    config::{Config, Lifetimes},
     error::{DeviceRefusal, InvalidGrant, InvalidScope, InvalidTarget, TokenError},
     failpoint,
     grant::{ValidGrant, access::GrantedAccess},
@@ -69,15 +70,12 @@ pub struct Issuer {
     devices: DeviceCodes,
     device_code_lifetime_ms: i64,
     access_token_lifetime_ms: i64,
-    idle_ms: i64,
-    absolute_ms: i64,
-    grace_ms: i64,
+    lifetimes: Lifetimes,
 }
 
 impl Issuer {
     /// Puts the keys and the lifetimes together. `url` is the issuer's, as tokens carry it.
     pub fn new(config: &Config, url: String, secret: &ServerSecret, signing: SigningKeys) -> Self {
-        let milliseconds = |seconds: u32| i64::from(seconds) * 1000;
         let lifetimes = &config.lifetimes;
         let audience = if config.audience.is_empty() { url.clone() } else { config.audience.clone() };
         Self {
@@ -91,9 +89,7 @@ impl Issuer {
             devices: DeviceCodes::new(secret),
             device_code_lifetime_ms: milliseconds(lifetimes.device_code_seconds),
             access_token_lifetime_ms: milliseconds(lifetimes.access_token_seconds),
-            idle_ms: milliseconds(lifetimes.refresh_idle_seconds),
-            absolute_ms: milliseconds(lifetimes.refresh_absolute_seconds),
-            grace_ms: milliseconds(lifetimes.grace_seconds),
+            lifetimes: lifetimes.clone(),
         }
     }
 
@@ -176,6 +172,7 @@ impl Issuer {
             ValidGrant::AuthorizationCode { client, code, redirect_uri_hash, challenge } => {
                 let family_secret = FamilySecret::random();
                 let refreshable = client.may_use(GrantType::RefreshToken);
+                let (idle_ms, absolute_ms, grace_ms) = self.lives(&client);
                 let mut presented = PresentedCode {
                     owner: code.owner,
                     grant: code.grant,
@@ -188,9 +185,9 @@ impl Issuer {
                     family_hash: family_secret.hash(),
                     key_id: self.refresh.current_id(),
                     delivery,
-                    idle_ms: self.idle_ms(refreshable),
-                    absolute_ms: self.absolute_ms(refreshable),
-                    grace_ms: self.grace_ms(&client),
+                    idle_ms,
+                    absolute_ms,
+                    grace_ms,
                     access_token_lifetime_ms: self.access_token_lifetime_ms,
                     from: from.clone(),
                     deadline: store.deadline(),
@@ -225,17 +222,16 @@ impl Issuer {
         }
     }
 
-    /// Life of an unused refresh token. Without one the grant lives as long as its one access token.
-    const fn idle_ms(&self, refreshable: bool) -> i64 {
-        if refreshable { self.idle_ms } else { self.access_token_lifetime_ms }
-    }
-
-    const fn absolute_ms(&self, refreshable: bool) -> i64 {
-        if refreshable { self.absolute_ms } else { self.access_token_lifetime_ms }
-    }
-
-    fn grace_ms(&self, client: &Client) -> i64 {
-        client.grace_seconds.map_or(self.grace_ms, |seconds| i64::from(seconds) * 1000)
+    /// The lives of a new grant and of its refresh tokens. Without a refresh token the grant lives as long as its one
+    /// access token.
+    fn lives(&self, client: &Client) -> (i64, i64, i64) {
+        let policy = RefreshPolicy::of(client, &self.lifetimes);
+        let grace = milliseconds(policy.grace_seconds);
+        if client.may_use(GrantType::RefreshToken) {
+            (milliseconds(policy.idle_seconds), milliseconds(policy.absolute_seconds), grace)
+        } else {
+            (self.access_token_lifetime_ms, self.access_token_lifetime_ms, grace)
+        }
     }
 
     /// A grant whose first refresh token is `token`.
@@ -247,7 +243,7 @@ impl Issuer {
         access: GrantedAccess,
         store: &dyn Store,
     ) -> NewGrant {
-        let refreshable = client.may_use(GrantType::RefreshToken);
+        let (idle_ms, absolute_ms, grace_ms) = self.lives(client);
         NewGrant {
             id: token.grant,
             owner: token.owner,
@@ -259,9 +255,9 @@ impl Issuer {
             scope: access.scope,
             audience: access.audience,
             delivery: Delivery::Body,
-            idle_ms: self.idle_ms(refreshable),
-            absolute_ms: self.absolute_ms(refreshable),
-            grace_ms: self.grace_ms(client),
+            idle_ms,
+            absolute_ms,
+            grace_ms,
             access_token_lifetime_ms: self.access_token_lifetime_ms,
             from: Origin::default(),
             deadline: store.deadline(),
@@ -333,6 +329,10 @@ impl Issuer {
             outcome,
         })
     }
+}
+
+fn milliseconds(seconds: u32) -> i64 {
+    i64::from(seconds) * 1000
 }
 
 /// What the client lost since the grant is not granted again; the grant itself keeps it.

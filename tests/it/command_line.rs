@@ -697,6 +697,42 @@ fn the_openapi_document_in_the_tree_is_the_one_that_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lifetimes_of_a_client_fit_each_other_and_the_server() {
+    let bench = Bench::start();
+    let create = |id: &str, kind: &str, grants: &str, more: &str| {
+        let mut line = vec!["client", "create", "--json", "--id", id, "--type", kind, "--grant-types", grants];
+        line.extend(more.split_whitespace());
+        bench.run(&line, "")
+    };
+    let both = "password,refresh_token";
+    let fits = "--refresh-idle-seconds 3600 --refresh-absolute-seconds 7200 --grace-seconds 30";
+    let made = create("short", "confidential", both, fits).assert(0).json();
+    let shown = bench.run(&["client", "show", "short", "--json"], "").assert(0).json();
+    for (name, value) in [("refresh_idle_seconds", 3600), ("refresh_absolute_seconds", 7200), ("grace_seconds", 30)] {
+        assert_eq!((&made[name], &shown[name]), (&value.into(), &value.into()));
+    }
+    create("kept", "confidential", both, "--rotation keep").assert(0);
+    for (kind, grants, more, told) in [
+        ("confidential", "password", "--refresh-idle-seconds 3600", "need the refresh_token grant"),
+        ("public", both, "--rotation keep", "confidential clients (RFC 9700 section 2.2.2)"),
+        ("confidential", both, "--rotation keep --grace-seconds 5", "means nothing under --rotation keep"),
+        ("confidential", both, "--refresh-idle-seconds 1199", "at least twice as long as an access token (600)"),
+        ("confidential", both, "--refresh-absolute-seconds 60", "at least twice as long as an access token (600)"),
+        (
+            "confidential",
+            both,
+            "--refresh-idle-seconds 9000 --refresh-absolute-seconds 8000",
+            "life of the grant (8000)",
+        ),
+        ("confidential", both, "--refresh-idle-seconds 8000000", "life of the grant (7776000)"),
+        ("confidential", both, "--refresh-absolute-seconds 40000000", "at most a year"),
+    ] {
+        let refused = create("refused", kind, grants, more).assert(1);
+        assert!(refused.stderr.contains(told), "{more}: {}", refused.stderr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_on_a_grant_tell_why_a_token_was_refused() {
     let bench = Bench::start();
     let explain = |token: &str| {
@@ -712,7 +748,9 @@ async fn commands_on_a_grant_tell_why_a_token_was_refused() {
     // Asking presents nothing.
     assert!(explain(&second).contains("accepted again"));
     bench.dev.refresh(&first).await.assert_error(400, "invalid_grant");
-    assert!(explain(&first).contains("presented again after its successor was used"));
+    let told = explain(&first);
+    assert!(told.contains("presented again after its successor was used"), "{told}");
+    assert!(told.contains("ago, from 127.0.0.1: ") && told.contains("; last accepted "), "{told}");
     assert!(explain("rt_nothing").contains("not issued under this server's secret"));
 
     let third = bench.dev.login("demo", "demo-password").await;

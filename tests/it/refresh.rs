@@ -16,7 +16,36 @@ use crate::{
     support::{Answer, On, Server, owner_id, redis_url},
 };
 
+async fn a_client_has_lifetimes_of_its_own(on: On) {
+    let server = Server::start(on).await;
+    server.user("anna").await;
+    server
+        .client_with("short", |client| {
+            client.refresh_idle_seconds = Some(3_600);
+            client.refresh_absolute_seconds = Some(5_000);
+            client.grace_seconds = Some(7);
+        })
+        .await;
+    let login = server.login("short", "anna").await;
+    assert_eq!(login.json()["refresh_token_expires_in"], 3_600);
+    let grant = server.grant_of("anna").await;
+    assert_eq!((grant.idle_ms, grant.grace_ms), (3_600_000, 7_000));
+    assert_eq!(grant.absolute_expiry, grant.created_at.plus(5_000_000));
+    // Against what the server allows now, the shorter life wins.
+    server.user("bert").await;
+    server
+        .change_client("short", |client| {
+            client.refresh_idle_seconds = Some(9_000);
+            client.grace_seconds = Some(9_000);
+        })
+        .await;
+    server.login("short", "bert").await.assert_tokens();
+    let grant = server.grant_of("bert").await;
+    assert_eq!((grant.idle_ms, grant.grace_ms), (5_000_000, 600_000));
+}
+
 on_both_stores!(
+    a_client_has_lifetimes_of_its_own,
     a68_an_old_token_kills_the_grant_once_its_successor_was_used,
     a69_a_repeated_refresh_gets_the_same_successor,
     a70_a_token_two_generations_back_kills_the_grant,

@@ -191,6 +191,8 @@ fn new_client(clock: &Clock) -> Client {
         origins: vec![WebOrigin::parse("https://app.example").unwrap()],
         rotation: RotationPolicy::Keep,
         grace_seconds: Some(5),
+        refresh_idle_seconds: Some(7),
+        refresh_absolute_seconds: Some(9),
         disabled: false,
         epoch: (1 << 53) - 1_000,
         version: 1,

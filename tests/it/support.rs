@@ -270,6 +270,8 @@ impl Server {
             origins: vec![],
             rotation: RotationPolicy::Rotate,
             grace_seconds: None,
+            refresh_idle_seconds: None,
+            refresh_absolute_seconds: None,
             disabled: false,
             epoch: 1,
             version: 1,

@@ -212,7 +212,7 @@ async fn issue(
         },
     };
     let grant = grant::validate(request, client, &context.origin(), app).await?;
-    app.issuer.issue(grant, Delivery::Cookie, &context.origin(), app.store.as_ref()).await
+    token::issue(grant, Delivery::Cookie, context, app).await
 }
 
 fn render(issued: IssuedTokens, client_id: &ClientId) -> Response {

@@ -12,6 +12,7 @@ pub mod introspection;
 pub mod keys;
 pub mod refresh_token;
 pub mod revocation;
+mod store_write;
 mod token_id;
 pub mod verification;
 
@@ -21,23 +22,21 @@ use self::{
     device_code::DeviceCodes,
     keys::SigningKeys,
     refresh_token::{FamilySecret, RefreshToken, RefreshTokenKeys},
+    store_write::{create, rotate},
     token_id::TokenIds,
 };
 use crate::{
     client::{Client, GrantType, RefreshPolicy, authentication::AuthenticatedClient},
     clock::{Timestamp, random_bytes},
     config::{Config, Lifetimes},
-    error::{DeviceRefusal, InvalidGrant, InvalidScope, InvalidTarget, TokenError},
+    error::{DeviceRefusal, InvalidGrant, TokenError},
     failpoint,
     grant::{ValidGrant, access::GrantedAccess},
     ids::{ClientId, GrantId, Subject},
     resource,
     scope::Scope,
     secret::{SecretText, ServerSecret},
-    store::{
-        Delivery, GrantCreation, LiveGrant, NewGrant, Origin, Presented, PresentedCode, Refusal, RevocationReason,
-        Rotation, Store,
-    },
+    store::{Delivery, LiveGrant, NewGrant, Origin, Presented, PresentedCode, Store},
 };
 
 /// What a token response says.
@@ -344,69 +343,4 @@ fn keep_what_is_left(live: &mut LiveGrant, client: &Client) -> Result<(), TokenE
     live.audience.retain(|resource| client.audience.contains(resource));
     // Falling back to the default resource would widen what was granted.
     if live.audience.is_empty() { Err(TokenError::InvalidGrant(InvalidGrant::NoResourceLeft)) } else { Ok(()) }
-}
-
-/// Creates the grant; the id is the caller's, so the second try can't create a second one. `changed` is the reason when
-/// the owner has changed since they were authenticated.
-async fn create(
-    new: &mut NewGrant,
-    subject: Subject,
-    changed: InvalidGrant,
-    store: &dyn Store,
-) -> Result<LiveGrant, TokenError> {
-    for _ in 0..2 {
-        match store.create_grant(new).await? {
-            GrantCreation::Stored { now, overflow } => {
-                for oldest in overflow {
-                    store.revoke_grant(new.owner, oldest, RevocationReason::Overflow, &new.from).await?;
-                }
-                return Ok(live_from_creation(new, subject, now));
-            }
-            // Disabled or changed between the password check and here: the check no longer counts.
-            GrantCreation::OwnerChanged => return Err(TokenError::InvalidGrant(changed)),
-            // The store's clock is ahead of our guess; the answer has corrected it.
-            GrantCreation::TooLate { .. } => new.deadline = store.deadline(),
-        }
-    }
-    Err(TokenError::TemporarilyUnavailable("the store keeps answering after the deadline".into()))
-}
-
-fn live_from_creation(new: &NewGrant, subject: Subject, now: Timestamp) -> LiveGrant {
-    let absolute_expiry = now.plus(new.absolute_ms);
-    LiveGrant {
-        now,
-        subject,
-        scope: new.scope.clone(),
-        audience: new.audience.clone(),
-        generation: 1,
-        key_id: new.key_id,
-        current_since: now,
-        expires_at: now.plus(new.idle_ms).min(absolute_expiry),
-        absolute_expiry,
-    }
-}
-
-/// Rotates, once more when the store's clock is ahead of our guess.
-async fn rotate(presented: &mut Presented, store: &dyn Store) -> Result<(LiveGrant, &'static str), TokenError> {
-    for _ in 0..2 {
-        failpoint::pass("before the store write");
-        let rotation = store.rotate(presented).await?;
-        failpoint::pass("reply read");
-        return match rotation {
-            Rotation::Rotated(live) => Ok((live, "rotated")),
-            Rotation::Repeated(live) => Ok((live, "repeated")),
-            Rotation::Repaired(live) => Ok((live, "repaired")),
-            Rotation::Replayed { reason, presented, current } => {
-                Err(TokenError::InvalidGrant(InvalidGrant::Replayed { reason, presented, current }))
-            }
-            Rotation::Refused(Refusal::Scope) => Err(TokenError::InvalidScope(InvalidScope::BeyondGrant)),
-            Rotation::Refused(Refusal::Audience) => Err(InvalidTarget::BeyondGrant.into()),
-            Rotation::Refused(refusal) => Err(TokenError::InvalidGrant(InvalidGrant::RefreshToken(refusal))),
-            Rotation::TooLate { .. } => {
-                presented.deadline = store.deadline();
-                continue;
-            }
-        };
-    }
-    Err(TokenError::TemporarilyUnavailable("the store keeps answering after the deadline".into()))
 }

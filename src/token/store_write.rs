@@ -1,0 +1,79 @@
+//! The one write that a grant leads to, tried once more when the store's clock is ahead of our guess.
+//!
+//! Not here: what the store decides, see `store/decide.rs`; the tokens, see `token/mod.rs`.
+
+use crate::{
+    clock::Timestamp,
+    error::{InvalidGrant, InvalidScope, InvalidTarget, TokenError},
+    failpoint,
+    ids::Subject,
+    store::{GrantCreation, LiveGrant, NewGrant, Presented, Refusal, RevocationReason, Rotation, Store},
+};
+
+/// Creates the grant; the id is the caller's, so the second try can't create a second one. `changed` is the reason when
+/// the owner has changed since they were authenticated.
+pub(super) async fn create(
+    new: &mut NewGrant,
+    subject: Subject,
+    changed: InvalidGrant,
+    store: &dyn Store,
+) -> Result<LiveGrant, TokenError> {
+    for _ in 0..2 {
+        match store.create_grant(new).await? {
+            GrantCreation::Stored { now, overflow } => {
+                for oldest in overflow {
+                    store.revoke_grant(new.owner, oldest, RevocationReason::Overflow, &new.from).await?;
+                }
+                return Ok(live_from_creation(new, subject, now));
+            }
+            // Disabled or changed between the password check and here: the check no longer counts.
+            GrantCreation::OwnerChanged => return Err(TokenError::InvalidGrant(changed)),
+            // The store's clock is ahead of our guess; the answer has corrected it.
+            GrantCreation::TooLate { .. } => new.deadline = store.deadline(),
+        }
+    }
+    Err(TokenError::TemporarilyUnavailable("the store keeps answering after the deadline".into()))
+}
+
+fn live_from_creation(new: &NewGrant, subject: Subject, now: Timestamp) -> LiveGrant {
+    let absolute_expiry = now.plus(new.absolute_ms);
+    LiveGrant {
+        now,
+        subject,
+        scope: new.scope.clone(),
+        audience: new.audience.clone(),
+        generation: 1,
+        key_id: new.key_id,
+        current_since: now,
+        expires_at: now.plus(new.idle_ms).min(absolute_expiry),
+        absolute_expiry,
+    }
+}
+
+/// Rotates, once more when the store's clock is ahead of our guess.
+pub(super) async fn rotate(
+    presented: &mut Presented,
+    store: &dyn Store,
+) -> Result<(LiveGrant, &'static str), TokenError> {
+    for _ in 0..2 {
+        failpoint::pass("before the store write");
+        let rotation = store.rotate(presented).await?;
+        failpoint::pass("reply read");
+        return match rotation {
+            Rotation::Rotated(live) => Ok((live, "rotated")),
+            Rotation::Repeated(live) => Ok((live, "repeated")),
+            Rotation::Repaired(live) => Ok((live, "repaired")),
+            Rotation::Replayed { reason, presented, current } => {
+                Err(TokenError::InvalidGrant(InvalidGrant::Replayed { reason, presented, current }))
+            }
+            Rotation::Refused(Refusal::Scope) => Err(TokenError::InvalidScope(InvalidScope::BeyondGrant)),
+            Rotation::Refused(Refusal::Audience) => Err(InvalidTarget::BeyondGrant.into()),
+            Rotation::Refused(refusal) => Err(TokenError::InvalidGrant(InvalidGrant::RefreshToken(refusal))),
+            Rotation::TooLate { .. } => {
+                presented.deadline = store.deadline();
+                continue;
+            }
+        };
+    }
+    Err(TokenError::TemporarilyUnavailable("the store keeps answering after the deadline".into()))
+}

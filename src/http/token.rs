@@ -162,7 +162,8 @@ pub(super) fn parse_request(grant_type: Option<String>, mut form: Form, app: &Ap
     let grant_type = grant_type.ok_or(InvalidRequest::Missing("grant_type"))?;
     let access = requested_access::read(&mut form)?;
     let mut required = |name: &'static str| form.take(name).ok_or(InvalidRequest::Missing(name));
-    match GrantType::parse(&grant_type).filter(|known| app.serves(*known)) {
+    // The short names of registration are not on the wire.
+    match GrantType::parse(&grant_type).filter(|known| known.as_str() == grant_type && app.serves(*known)) {
         Some(GrantType::Password) => Ok(TokenRequest::Password {
             username: required("username")?,
             password: SecretText::new(required("password")?),

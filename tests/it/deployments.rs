@@ -469,10 +469,12 @@ impl Cluster {
 
     /// The lines of CLUSTER NODES, as words, by the first node that answers.
     fn table(&self) -> Vec<Vec<String>> {
-        let running = self.nodes.iter().filter(|node| node.runs());
-        let text: String =
-            running.filter_map(|node| node.ask::<String>(&["CLUSTER", "NODES"]).ok()).next().unwrap_or_default();
-        text.lines().map(|line| line.split(' ').map(str::to_owned).collect()).collect()
+        self.nodes.iter().find_map(Self::table_of).unwrap_or_default()
+    }
+
+    fn table_of(node: &Node) -> Option<Vec<Vec<String>>> {
+        let text: String = node.runs().then(|| node.ask(&["CLUSTER", "NODES"]).ok())??;
+        Some(text.lines().map(|line| line.split(' ').map(str::to_owned).collect()).collect())
     }
 
     fn index_of(&self, line: &[String]) -> usize {
@@ -488,15 +490,18 @@ impl Cluster {
 
     /// The master that serves a slot.
     pub fn owner_of(&self, slot: u16) -> usize {
-        let table = self.table();
-        let line = table.iter().find(|line| {
-            line[2].contains("master")
-                && line[8..].iter().filter(|range| !range.starts_with('[')).any(|range| {
-                    let (first, last) = range.split_once('-').unwrap_or((range, range));
-                    (first.parse::<u16>().unwrap()..=last.parse().unwrap()).contains(&slot)
-                })
+        let mut owner = None;
+        until("a master has the slot", || {
+            // What each says of itself: the others may not have heard yet. Of two, the newer configuration counts.
+            let claims = self.nodes.iter().enumerate().filter_map(|(index, node)| {
+                let table = Self::table_of(node)?;
+                let own = table.into_iter().find(|line| line[2].contains("myself,master") && has_slot(line, slot))?;
+                Some((own[6].parse::<u64>().unwrap(), index))
+            });
+            owner = claims.max();
+            owner.is_some()
         });
-        self.index_of(line.unwrap())
+        owner.unwrap().1
     }
 
     /// The replicas of a master that run.
@@ -546,6 +551,14 @@ impl Cluster {
             self.nodes[index].ask::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]).unwrap();
         }
     }
+}
+
+/// Whether a line of CLUSTER NODES names a slot among those that are served.
+fn has_slot(line: &[String], slot: u16) -> bool {
+    line[8..].iter().filter(|range| !range.starts_with('[')).any(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        (first.parse::<u16>().unwrap()..=last.parse().unwrap()).contains(&slot)
+    })
 }
 
 fn cluster_info(node: &Node) -> HashMap<String, String> {

@@ -150,17 +150,18 @@ impl Drop for Dev {
     }
 }
 
-/// Sends what a printed curl command says: its URL, `-u` and `-d`s.
+/// Sends what a printed curl command says: its URL, `-u` if there is one, and `-d`s.
 async fn curl(command: &str) -> Answer {
     let words: Vec<&str> = command.split_whitespace().filter(|word| *word != "\\").collect();
     let after =
         |flag: &str| -> Vec<&str> { words.windows(2).filter(|pair| pair[0] == flag).map(|pair| pair[1]).collect() };
     let url = words.iter().find(|word| word.starts_with("http://")).unwrap();
-    let (client, secret) = after("-u")[0].split_once(':').unwrap();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let form = after("-d").join("&");
-    let post =
-        http.post(*url).basic_auth(client, Some(secret)).header("content-type", "application/x-www-form-urlencoded");
+    let mut post = http.post(*url).header("content-type", "application/x-www-form-urlencoded");
+    if let Some((client, secret)) = after("-u").first().and_then(|credentials| credentials.split_once(':')) {
+        post = post.basic_auth(client, Some(secret));
+    }
     Answer::of(post.body(form)).await
 }
 
@@ -170,13 +171,18 @@ async fn dev_prints_commands_that_work() {
     let dev = Dev::start(folder.path());
     let commands: Vec<&str> =
         dev.welcome.split("\n\n").map(str::trim).filter(|paragraph| paragraph.starts_with("curl ")).collect();
-    assert_eq!(commands.len(), 3, "{}", dev.welcome);
+    assert_eq!(commands.len(), 4, "{}", dev.welcome);
     let login = curl(commands[0]).await;
     login.assert_tokens();
     let refreshed = curl(&commands[1].replace("PASTE_IT_HERE", &login.refresh_token())).await;
     refreshed.assert_tokens();
     assert_ne!(refreshed.refresh_token(), login.refresh_token());
     curl(commands[2]).await.assert_tokens();
+    let (start, poll) = commands[3].split_once('\n').unwrap();
+    let started = curl(start).await;
+    assert_eq!(started.status, 200, "{started:?}");
+    let device_code = started.json()["device_code"].as_str().unwrap().to_owned();
+    curl(&poll.replace("PASTE_IT_HERE", &device_code)).await.assert_error(400, "authorization_pending");
     for page in ["/", "/docs", "/demo", "/.well-known/oauth-authorization-server", "/openapi.yaml"] {
         let url = format!("{}{page}", dev.url);
         assert!(dev.welcome.contains(&url), "{url}");
@@ -230,8 +236,10 @@ async fn a111_no_secret_is_in_the_log() {
     let renewed = Answer::of(by_script(session("/session/refresh").header("cookie", cookie))).await;
     secrets.push(renewed.header("set-cookie").split([';', '=']).nth(1).unwrap().to_owned());
     let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
-    // One line for each request: the control.
-    assert_eq!(log.lines().filter(|line| line.contains("request_id")).count(), 13, "{log}");
+    // One line for each request: the control. A replay has a second one, which explains it.
+    let explains = |line: &str| line.contains("refresh token explained");
+    assert_eq!(log.lines().filter(|line| line.contains("request_id") && !explains(line)).count(), 13, "{log}");
+    assert_eq!(log.lines().filter(|line| explains(line)).count(), 1, "{log}");
     secrets.push("cAnArY".into());
     // As the Authorization header carries them.
     secrets.extend(["demo:demo-secret", "demo:cAnArY"].map(|credentials| STANDARD.encode(credentials)));

@@ -725,10 +725,17 @@ async fn a100_oauth_2_1_has_no_password_grant(on: On) {
     };
     let supported = async |server| get(server, metadata).await["grant_types_supported"].clone();
     assert_eq!(supported(&new).await, Value::Array(without_password(&supported(&old).await)));
-    let parameter = |document: &Value| document["components"]["schemas"]["GrantTypeParameter"]["enum"].clone();
+    let parameter = |document: &Value| {
+        document["components"]["schemas"]["TokenRequest"]["properties"]["grant_type"]["enum"].clone()
+    };
     let (before, after) = (get(&old, "/openapi.json").await, get(&new, "/openapi.json").await);
     assert_eq!(parameter(&after), Value::Array(without_password(&parameter(&before))));
-    assert_eq!(parameter(&before), supported(&old).await);
+    let sorted = |grants: Value| {
+        let mut names: Vec<String> = serde_json::from_value(grants).unwrap();
+        names.sort();
+        names
+    };
+    assert_eq!(sorted(parameter(&before)), sorted(supported(&old).await));
     let flows = |document: &Value| document["components"]["securitySchemes"]["OAuth2"]["flows"].clone();
     assert!(flows(&before).get("password").is_some());
     assert!(flows(&after).get("password").is_none());

@@ -354,7 +354,7 @@ async fn a17_forwarded_headers_of_a_stranger_change_nothing(on: On) {
 #[tokio::test]
 async fn an_unknown_path_is_404_in_json() {
     let server = Server::start(On::Embedded).await;
-    for path in ["/nothing", "/oauth2/token/", "/oauth2", "/oauth2/authorize", "//oauth2/token", "/health/live"] {
+    for path in ["/nothing", "/oauth2/token/", "/oauth2", "/oauth2/authorize/", "//oauth2/token", "/health/live"] {
         Answer::of(server.http.get(format!("{}{path}", server.url))).await.assert_error(404, "not_found");
         Answer::of(server.http.post(format!("{}{path}", server.url)).form(&LOGIN)).await.assert_error(404, "not_found");
     }

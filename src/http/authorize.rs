@@ -61,6 +61,8 @@ impl AuthorizeEndpoint {
     }
 
     /// Ask the resource owner, with the request in a form
+    ///
+    /// The same request in a body (RFC 6749 section 3.1), for requests that are too long for an address.
     #[oai(path = "/oauth2/authorize", method = "post", operation_id = "authorizeByForm", tag = "Tag::OAuth")]
     async fn post(&self, browser: Browser, form: AuthorizationForm) -> PageAnswer {
         // The pages that follow carry the request in their address, so it moves there.
@@ -71,6 +73,8 @@ impl AuthorizeEndpoint {
     }
 
     /// Answer the consent page
+    ///
+    /// The form of the consent page: allowed or denied, the browser leaves for the app's `redirect_uri`.
     #[oai(path = "/consent", method = "post", operation_id = "consent", tag = "Tag::Pages")]
     async fn consent(&self, browser: Browser, query: AuthorizationQuery, form: PageForm) -> PageAnswer {
         PageAnswer(answer(&browser, query.0, form).await.unwrap_or_else(|refusal| refuse(&browser, refusal)))

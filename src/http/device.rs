@@ -83,24 +83,32 @@ impl DeviceEndpoint {
     }
 
     /// Enter a device's code
+    ///
+    /// The form of the page. A known code leads to `/device/confirm`; guessing is limited (RFC 8628 section 5.1).
     #[oai(path = "/device", method = "post", operation_id = "enterUserCode", tag = "Tag::Pages")]
     async fn enter(&self, browser: Browser, form: PageForm) -> PageAnswer {
         PageAnswer(enter(&browser, form).await.unwrap_or_else(|error| browser.error(&error)))
     }
 
     /// Show what a device asks for
+    ///
+    /// Names the app, what it asks for and the code to compare. Somebody who is not signed in is sent to `/login` first.
     #[oai(path = "/device/confirm", method = "get", operation_id = "showDeviceRequest", tag = "Tag::Pages")]
     async fn confirm(&self, browser: Browser, query: PageQuery) -> PageAnswer {
         PageAnswer(confirm(&browser, query).await.unwrap_or_else(|error| browser.error(&error)))
     }
 
     /// Allow or deny a device
+    ///
+    /// The form of the confirmation page. Leads to `/device/done`; the device learns of it at its next poll.
     #[oai(path = "/device/confirm", method = "post", operation_id = "decideDeviceRequest", tag = "Tag::Pages")]
     async fn decide(&self, browser: Browser, query: PageQuery, form: PageForm) -> PageAnswer {
         PageAnswer(decide(&browser, query, form).await.unwrap_or_else(|error| browser.error(&error)))
     }
 
     /// Tell that it is done
+    ///
+    /// The last page: the person goes back to the device.
     #[oai(path = "/device/done", method = "get", operation_id = "showDeviceDone", tag = "Tag::Pages")]
     async fn done(&self, browser: Browser, query: PageQuery) -> PageAnswer {
         PageAnswer(done(&browser, query).unwrap_or_else(|error| browser.error(&error)))

@@ -64,7 +64,7 @@ pub(super) struct Create {
     /// Let it have its refresh token in a cookie: for a first-party app in a browser
     #[arg(long)]
     cookie_mode: bool,
-    /// An origin beside the server's own that its pages call from, such as https://app.example.com; repeat for more
+    /// An origin beside the server's own that its pages call from, such as `https://app.example.com`; repeat for more
     #[arg(long = "origin", value_name = "URL")]
     origins: Vec<String>,
     /// Whether a use of its refresh tokens replaces them

@@ -6,26 +6,23 @@
 use super::{ValidGrant, require};
 use crate::{
     client::{GrantType, authentication::AuthenticatedClient},
-    error::{InvalidGrant, InvalidRequest, TokenError},
+    error::{InvalidGrant, TokenError},
     pkce::CodeChallenge,
     secret::{SecretText, sha256},
     token::Issuer,
 };
 
-/// The verifier's form and the code's MAC are checked before any I/O; everything else in the store's one call.
+/// The code's MAC is checked before any I/O; everything else in the store's one call.
 pub(super) fn validate(
     code: &SecretText,
     redirect_uri: Option<&str>,
-    code_verifier: Option<&SecretText>,
+    challenge: Option<CodeChallenge>,
     client: AuthenticatedClient,
     issuer: &Issuer,
 ) -> Result<ValidGrant, TokenError> {
     require(GrantType::AuthorizationCode, &client)?;
-    let challenge = match code_verifier {
-        Some(verifier) => CodeChallenge::of_verifier(verifier).ok_or(InvalidRequest::CodeVerifier)?,
-        // Every code of ours has a challenge, and none is all zero: no verifier is a wrong one.
-        None => CodeChallenge([0; 32]),
-    };
+    // Every code of ours has a challenge, and none is all zero: no verifier is a wrong one.
+    let challenge = challenge.unwrap_or(CodeChallenge([0; 32]));
     let code = issuer.codes().decode(code.expose()).ok_or(TokenError::InvalidGrant(InvalidGrant::NotOurCode))?;
     // A client that sent no redirect_uri to the authorization endpoint sends none here.
     let redirect_uri_hash = sha256(redirect_uri.unwrap_or_default().as_bytes());

@@ -40,8 +40,8 @@ pub enum TokenRequest {
         code: SecretText,
         /// The `redirect_uri` parameter, when there is one.
         redirect_uri: Option<String>,
-        /// The `code_verifier` parameter (RFC 7636 §4.5), when there is one.
-        code_verifier: Option<SecretText>,
+        /// What the `code_verifier` parameter (RFC 7636 §4.5) hashes to, when there is one.
+        challenge: Option<CodeChallenge>,
     },
     /// RFC 6749 §4.4.2.
     ClientCredentials {
@@ -134,8 +134,8 @@ pub async fn validate(
         TokenRequest::Password { username, password, access } => {
             password::validate(&username, &password, &access, client, app).await
         }
-        TokenRequest::AuthorizationCode { code, redirect_uri, code_verifier } => {
-            authorization_code::validate(&code, redirect_uri.as_deref(), code_verifier.as_ref(), client, &app.issuer)
+        TokenRequest::AuthorizationCode { code, redirect_uri, challenge } => {
+            authorization_code::validate(&code, redirect_uri.as_deref(), challenge, client, &app.issuer)
         }
         TokenRequest::ClientCredentials { access } => client_credentials::validate(&access, client, &app.issuer),
         TokenRequest::DeviceCode { device_code, access } => {

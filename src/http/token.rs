@@ -31,6 +31,7 @@ use crate::{
     error::{InvalidGrant, InvalidRequest, TokenError},
     failpoint,
     grant::{self, TokenRequest, ValidGrant},
+    pkce::CodeChallenge,
     secret::SecretText,
     store::Delivery,
     token::IssuedTokens,
@@ -161,6 +162,11 @@ fn parse(
 pub(super) fn parse_request(grant_type: Option<String>, mut form: Form, app: &App) -> Result<TokenRequest, TokenError> {
     let grant_type = grant_type.ok_or(InvalidRequest::Missing("grant_type"))?;
     let access = requested_access::read(&mut form)?;
+    // The form of a parameter doesn't depend on the grant: what can't be a verifier is refused, used or not.
+    let challenge = form
+        .take("code_verifier")
+        .map(|verifier| CodeChallenge::of_verifier(&SecretText::new(verifier)).ok_or(InvalidRequest::CodeVerifier))
+        .transpose()?;
     let mut required = |name: &'static str| form.take(name).ok_or(InvalidRequest::Missing(name));
     // The short names of registration are not on the wire.
     match GrantType::parse(&grant_type).filter(|known| known.as_str() == grant_type && app.serves(*known)) {
@@ -176,7 +182,7 @@ pub(super) fn parse_request(grant_type: Option<String>, mut form: Form, app: &Ap
         Some(GrantType::AuthorizationCode) => Ok(TokenRequest::AuthorizationCode {
             code: SecretText::new(required("code")?),
             redirect_uri: form.take("redirect_uri"),
-            code_verifier: form.take("code_verifier").map(SecretText::new),
+            challenge,
         }),
         Some(GrantType::DeviceCode) => {
             Ok(TokenRequest::DeviceCode { device_code: SecretText::new(required("device_code")?), access })

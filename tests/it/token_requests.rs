@@ -15,6 +15,7 @@ on_both_stores!(
     a10_any_repeated_parameter_is_invalid_request,
     a11_a_parameter_without_a_value_is_omitted,
     a12_unknown_parameters_are_ignored,
+    a_code_verifier_keeps_its_form_whatever_the_grant,
     a13_no_parameter_belongs_in_the_query_string,
     a14_malformed_text_is_invalid_request,
     a15_a_grant_type_may_be_unsupported_or_not_allowed,
@@ -196,6 +197,17 @@ async fn a12_unknown_parameters_are_ignored(on: On) {
     answer.assert_tokens();
     assert_ne!(answer.claims()["sub"], "somebody");
     assert_eq!(server.grant_of("anna").await.client_id.as_str(), "app");
+}
+
+async fn a_code_verifier_keeps_its_form_whatever_the_grant(on: On) {
+    let server = started(on).await;
+    let login = async |verifier: &str| {
+        let form = [&LOGIN[..], &[("code_verifier", verifier)]].concat();
+        server.token("app", &form).await
+    };
+    login(&"a".repeat(129)).await.assert_error(400, "invalid_request");
+    login("short").await.assert_error(400, "invalid_request");
+    login(&"a".repeat(128)).await.assert_tokens();
 }
 
 async fn a13_no_parameter_belongs_in_the_query_string(on: On) {

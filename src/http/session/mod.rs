@@ -70,7 +70,7 @@ impl SessionEndpoint {
         page: CallingPage,
         context: RequestContext,
         /// Must be `oauth`: no form can send it, and no script of another site.
-        #[oai(name = "X-Requested-By")]
+        #[oai(name = "X-Requested-By", validator(pattern = "^oauth$"))]
         _requested_by: Header<String>,
         body: FormBody<SessionRequest>,
     ) -> Answer<SessionResponse> {
@@ -87,7 +87,7 @@ impl SessionEndpoint {
         page: CallingPage,
         context: RequestContext,
         /// Must be `oauth`: no form can send it, and no script of another site.
-        #[oai(name = "X-Requested-By")]
+        #[oai(name = "X-Requested-By", validator(pattern = "^oauth$"))]
         _requested_by: Header<String>,
         body: FormBody<SessionRefresh>,
     ) -> Answer<SessionResponse> {
@@ -106,7 +106,7 @@ impl SessionEndpoint {
         page: CallingPage,
         context: RequestContext,
         /// Must be `oauth`: no form can send it, and no script of another site.
-        #[oai(name = "X-Requested-By")]
+        #[oai(name = "X-Requested-By", validator(pattern = "^oauth$"))]
         _requested_by: Header<String>,
         /// The client's identifier. It may also be in a form.
         #[oai(name = "client_id")]

@@ -36,7 +36,6 @@ pub(super) struct TokenForm {
     /// `password`: the resource owner's name.
     username: Option<String>,
     /// `password`: the resource owner's password, at most 256 characters.
-    #[oai(validator(max_length = 256))]
     password: Option<String>,
     /// `refresh_token`: the refresh token that was received last.
     refresh_token: Option<String>,

@@ -40,6 +40,8 @@ pub enum TokenError {
     ExpiredToken,
     /// `access_denied`, 400 (RFC 8628 §3.5): the person said no.
     DeviceDenied,
+    /// `temporarily_unavailable`, 429: too many wrong passwords. The seconds to wait.
+    TooManyAttempts(i64),
     /// `temporarily_unavailable`, 503.
     TemporarilyUnavailable(String),
     /// `server_error`, 500.
@@ -218,7 +220,7 @@ impl TokenError {
             Self::AuthorizationPending => "authorization_pending",
             Self::SlowDown => "slow_down",
             Self::ExpiredToken => "expired_token",
-            Self::TemporarilyUnavailable(_) => "temporarily_unavailable",
+            Self::TooManyAttempts(_) | Self::TemporarilyUnavailable(_) => "temporarily_unavailable",
             Self::ServerError(_) => "server_error",
         }
     }
@@ -247,6 +249,10 @@ impl TokenError {
             Self::SlowDown => "too soon; from now on wait 5 seconds longer than before".into(),
             Self::ExpiredToken => "the device code has expired; start again".into(),
             Self::DeviceDenied => "the person who was asked said no".into(),
+            Self::TooManyAttempts(_) => {
+                "too many wrong passwords for this account or from this address; wait for the seconds in Retry-After"
+                    .into()
+            }
             Self::TemporarilyUnavailable(_) => "the server cannot answer right now; send the same request again".into(),
             Self::ServerError(_) => "the server failed; the request id in X-Request-Id names it in the log".into(),
         }
@@ -291,6 +297,8 @@ pub enum PageError {
     Malformed,
     /// The form's token is not this browser's: too old, from another site, or cookies are off; 403.
     StaleForm,
+    /// Too many wrong passwords; 429. The seconds to wait.
+    TooManyAttempts(i64),
     /// A store or a pool can't answer; 503.
     Unavailable(String),
     /// The server failed; 500.
@@ -302,10 +310,16 @@ impl From<AuthenticationError> for PageError {
     fn from(error: AuthenticationError) -> Self {
         match error {
             AuthenticationError::Refused => Self::Malformed,
+            AuthenticationError::Throttled { retry_after_ms } => Self::TooManyAttempts(seconds(retry_after_ms)),
             AuthenticationError::Store(error) => error.into(),
             AuthenticationError::Pool(error) => Self::Unavailable(error.to_string()),
         }
     }
+}
+
+/// Whole seconds to wait, rounded up, for `Retry-After`.
+pub fn seconds(milliseconds: i64) -> i64 {
+    milliseconds.max(1).saturating_add(999) / 1000
 }
 
 impl From<StoreError> for PageError {

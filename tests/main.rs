@@ -52,6 +52,8 @@ mod sign_in;
 mod store_contract;
 #[path = "it/support.rs"]
 mod support;
+#[path = "it/throttling.rs"]
+mod throttling;
 #[path = "it/token_requests.rs"]
 mod token_requests;
 #[path = "it/topologies.rs"]

@@ -16,7 +16,7 @@ use crate::{
     error::TokenError,
     ids::Subject,
     pkce::CodeChallenge,
-    resource_owner::AuthenticatedOwner,
+    resource_owner::{AuthenticatedOwner, LoginSource},
     secret::SecretText,
     store::{ApprovedDevice, Origin},
     token::{authorization_code::AuthorizationCode, device_code::DeviceCode, refresh_token::RefreshToken},
@@ -119,7 +119,8 @@ pub enum ValidGrant {
     },
 }
 
-/// Checks what the grant type asks for, in its own file. `from` is where the request came from.
+/// Checks what the grant type asks for, in its own file. `from` is where the request came from, `source` the same for
+/// guesses.
 ///
 /// # Errors
 /// `unauthorized_client`, `invalid_scope`, `invalid_target`, `invalid_grant`, those of RFC 8628 §3.5, and 503 when a store or
@@ -128,11 +129,12 @@ pub async fn validate(
     request: TokenRequest,
     client: AuthenticatedClient,
     from: &Origin,
+    source: LoginSource,
     app: &App,
 ) -> Result<ValidGrant, TokenError> {
     match request {
         TokenRequest::Password { username, password, access } => {
-            password::validate(&username, &password, &access, client, app).await
+            password::validate(&username, &password, &access, client, source, app).await
         }
         TokenRequest::AuthorizationCode { code, redirect_uri, challenge } => {
             authorization_code::validate(&code, redirect_uri.as_deref(), challenge, client, &app.issuer)

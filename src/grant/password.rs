@@ -7,9 +7,9 @@
 use super::{ValidGrant, access::RequestedAccess, require};
 use crate::{
     App,
-    client::{GrantType, authentication::AuthenticatedClient},
-    error::{InvalidGrant, TokenError},
-    resource_owner::{AuthenticationError, PoolError},
+    client::{ClientType, GrantType, authentication::AuthenticatedClient},
+    error::{InvalidGrant, TokenError, seconds},
+    resource_owner::{AuthenticationError, LoginSource, PoolError},
     secret::SecretText,
 };
 
@@ -19,16 +19,20 @@ pub(super) async fn validate(
     password: &SecretText,
     access: &RequestedAccess,
     client: AuthenticatedClient,
+    mut from: LoginSource,
     app: &App,
 ) -> Result<ValidGrant, TokenError> {
     require(GrantType::Password, &client)?;
     let access = access.grant(&client, &app.issuer)?;
-    let owner =
-        app.passwords.authenticate(app.store.as_ref(), username, password).await.map_err(|error| match error {
-            AuthenticationError::Refused => TokenError::InvalidGrant(InvalidGrant::Password),
-            AuthenticationError::Store(error) => error.into(),
-            AuthenticationError::Pool(full @ PoolError::Full) => TokenError::TemporarilyUnavailable(full.to_string()),
-            AuthenticationError::Pool(error) => TokenError::ServerError(error.to_string()),
-        })?;
+    // A backend logs all its users in from its own address: one of them must not shut the others out.
+    from.speaks_for_many = client.client_type == ClientType::Confidential;
+    let checked = app.passwords.authenticate(app.store.as_ref(), username, password, &from).await;
+    let owner = checked.map_err(|error| match error {
+        AuthenticationError::Refused => TokenError::InvalidGrant(InvalidGrant::Password),
+        AuthenticationError::Throttled { retry_after_ms } => TokenError::TooManyAttempts(seconds(retry_after_ms)),
+        AuthenticationError::Store(error) => error.into(),
+        AuthenticationError::Pool(full @ PoolError::Full) => TokenError::TemporarilyUnavailable(full.to_string()),
+        AuthenticationError::Pool(error) => TokenError::ServerError(error.to_string()),
+    })?;
     Ok(ValidGrant::Password { client, owner, access })
 }

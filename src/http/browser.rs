@@ -1,8 +1,8 @@
 //! What a browser brings to a page: its language, its session, the token of its forms.
 //!
-//! Two cookies, both `__Host-`, `HttpOnly` and `SameSite=Lax`: the browser session, once somebody is signed in, and the
-//! visit, which before that binds the sign-in form to this browser. `Lax`, because an authorization request comes from
-//! another site and must find its session.
+//! Three cookies, all `__Host-` and `HttpOnly`. Two are `SameSite=Lax`: the browser session, once somebody is signed in, and
+//! the visit, which before that binds the sign-in form to this browser. `Lax`, because an authorization request comes from
+//! another site and must find its session. The third says that somebody has signed in here before.
 //!
 //! Not here: the session itself, see `resource_owner/browser_session.rs`; the cookies of cookie mode, see `session/`.
 
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use poem::{
     FromRequest, IntoResponse, Request, RequestBody, Response,
-    http::{HeaderValue, header},
+    http::{HeaderMap, HeaderValue, header},
 };
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions,
@@ -31,7 +31,7 @@ use crate::{
     App,
     clock::random_bytes,
     error::{InvalidRequest, PageError},
-    resource_owner::BrowserSession,
+    resource_owner::{BrowserSession, LoginSource},
     secret::SecretText,
     store::Origin,
 };
@@ -40,6 +40,11 @@ use crate::{
 pub const SESSION_COOKIE: &str = "__Host-regrant-session";
 /// The cookie of a browser in which nobody need be signed in.
 const VISIT_COOKIE: &str = "__Host-regrant-visit";
+
+/// The cookie of a device that somebody has signed in on: other people's guesses don't lock it out.
+const DEVICE_COOKIE: &str = "__Host-regrant-device";
+/// How long a browser keeps it, seconds: 180 days.
+const DEVICE_SECONDS: i64 = 180 * 24 * 3600;
 
 /// A request of a person's browser.
 pub struct Browser {
@@ -82,6 +87,15 @@ impl Browser {
     pub fn origin(&self) -> Origin {
         let agent = self.context.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
         Origin::new(self.context.address, agent)
+    }
+
+    /// Where a guess of a password comes from.
+    ///
+    /// # Errors
+    /// [`PageError::Malformed`] for two of the device's cookies at once.
+    pub fn source(&self) -> Result<LoginSource, PageError> {
+        let device = known_device(&self.context.headers).map_err(|_| PageError::Malformed)?;
+        Ok(LoginSource { device, ..self.context.source() })
     }
 
     /// The session of this browser, if somebody is signed in.
@@ -206,6 +220,21 @@ pub fn keep_session(response: &mut Response, cookie: &SecretText) {
     response.headers_mut().append(header::SET_COOKIE, cookie);
 }
 
+/// The cookie of a device that somebody has signed in on.
+///
+/// # Errors
+/// [`InvalidRequest::RepeatedCookie`].
+pub fn known_device(headers: &HeaderMap) -> Result<Option<SecretText>, InvalidRequest> {
+    let cookie = cookies::read(headers, DEVICE_COOKIE).map_err(|cookies::Repeated| InvalidRequest::RepeatedCookie)?;
+    Ok(cookie.map(|text| SecretText::new(text.to_owned())))
+}
+
+/// Gives the browser the cookie of a device that somebody has signed in on.
+pub fn keep_device(response: &mut Response, device: &SecretText) {
+    let cookie = cookies::set(DEVICE_COOKIE, device.expose(), SameSite::Strict, Some(DEVICE_SECONDS));
+    response.headers_mut().append(header::SET_COOKIE, cookie);
+}
+
 /// Takes the session's cookie away.
 pub fn forget_session(response: &mut Response) {
     response.headers_mut().append(header::SET_COOKIE, cookies::clear(SESSION_COOKIE, SameSite::Lax));
@@ -292,6 +321,7 @@ impl ApiResponse for PageAnswer {
                 response(303, "The way on.", vec![]),
                 response(400, "A page that says what is wrong with the request.", vec![html()]),
                 response(403, "The form is too old or came from another site; nothing changed.", vec![html()]),
+                response(429, "Too many guesses; wait for the seconds in Retry-After.", vec![html()]),
                 response(503, "The server can't answer right now.", vec![html()]),
             ],
         }

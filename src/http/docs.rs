@@ -238,7 +238,9 @@ impl ErrorCode {
                 "400 (405 for a wrong method, 413 for too large a body); at the authorization endpoint, in the redirect"
             }
             Self::InvalidClient => "401, with WWW-Authenticate; in cookie mode, 400",
-            Self::TemporarilyUnavailable => "503, with Retry-After; at the authorization endpoint, in the redirect",
+            Self::TemporarilyUnavailable => {
+                "503, or 429 after too many wrong passwords, with Retry-After; at the authorization endpoint, in the redirect"
+            }
             Self::ServerError => "500; at the authorization endpoint, in the redirect",
             Self::UnauthorizedClient | Self::InvalidScope | Self::InvalidTarget => {
                 "400; at the authorization endpoint, in the redirect"

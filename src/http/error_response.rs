@@ -67,6 +67,7 @@ impl ErrorRenderer {
             | TokenError::DeviceDenied => StatusCode::BAD_REQUEST,
             TokenError::ForeignPage(_) => StatusCode::FORBIDDEN,
             TokenError::InvalidClient(_) => StatusCode::UNAUTHORIZED,
+            TokenError::TooManyAttempts(_) => StatusCode::TOO_MANY_REQUESTS,
             TokenError::TemporarilyUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             TokenError::ServerError(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -81,7 +82,10 @@ impl ErrorRenderer {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
-        response
+        match error {
+            TokenError::TooManyAttempts(seconds) => too_many(response, *seconds),
+            _ => response,
+        }
     }
 
     /// The body of that response.
@@ -155,6 +159,7 @@ pub fn page_error(error: &PageError, pages: &Pages, context: &RequestContext) ->
         PageError::RedirectUri => (StatusCode::BAD_REQUEST, &texts.redirect_uri),
         PageError::Malformed => (StatusCode::BAD_REQUEST, &texts.malformed),
         PageError::StaleForm => (StatusCode::FORBIDDEN, &texts.stale_form),
+        PageError::TooManyAttempts(_) => (StatusCode::TOO_MANY_REQUESTS, &texts.too_many),
         PageError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, &texts.unavailable),
         PageError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, &texts.failed),
     };
@@ -168,6 +173,16 @@ pub fn page_error(error: &PageError, pages: &Pages, context: &RequestContext) ->
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
     }
+    match error {
+        PageError::TooManyAttempts(seconds) => too_many(response, *seconds),
+        _ => response,
+    }
+}
+
+/// Makes a response say that there were too many guesses, and how many seconds to wait.
+pub fn too_many(mut response: Response, seconds: i64) -> Response {
+    response.set_status(StatusCode::TOO_MANY_REQUESTS);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
 }
 

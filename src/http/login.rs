@@ -11,12 +11,13 @@ use poem_openapi::OpenApi;
 
 use super::{
     Tag,
-    browser::{Browser, PageAnswer, PageForm, PageQuery, Visit, keep_session, own_path, sign_in_path},
+    browser::{Browser, PageAnswer, PageForm, PageQuery, Visit, keep_device, keep_session, own_path, sign_in_path},
+    error_response::too_many,
     form::Form,
     pages::{Frame, Page, see_other},
 };
 use crate::{
-    error::PageError,
+    error::{PageError, seconds},
     resource_owner::{AuthenticatedOwner, AuthenticationError},
     secret::SecretText,
 };
@@ -32,7 +33,7 @@ struct LoginPage<'a> {
     /// The app that somebody signs in for.
     for_app: Option<String>,
     username: &'a str,
-    refused: bool,
+    problem: Option<&'static str>,
     form_token: &'a str,
 }
 
@@ -62,7 +63,7 @@ async fn show(browser: &Browser, query: PageQuery) -> Result<Response, PageError
     let mut query = query.0.map_err(|_| PageError::Malformed)?;
     let here = destination(&mut query)?;
     let username = query.take("username").unwrap_or_default();
-    Ok(render(browser, &browser.visit()?, &here, &username, false).await)
+    Ok(render(browser, &browser.visit()?, &here, &username, None).await)
 }
 
 async fn sign_in(browser: &Browser, query: PageQuery, form: PageForm) -> Result<Response, PageError> {
@@ -74,15 +75,21 @@ async fn sign_in(browser: &Browser, query: PageQuery, form: PageForm) -> Result<
 
     let username = form.take("username").unwrap_or_default();
     let password = SecretText::new(form.take("password").unwrap_or_default());
-    let Some(owner) = authenticate(browser, &username, &password).await? else {
-        return Ok(render(browser, &visit, &here, &username, true).await);
+    let texts = &browser.frame().texts.login;
+    let owner = match authenticate(browser, &username, &password).await? {
+        SignIn::Right(owner) => owner,
+        SignIn::Wrong => return Ok(render(browser, &visit, &here, &username, Some(texts.refused)).await),
+        SignIn::TooMany(seconds) => {
+            let response = render(browser, &visit, &here, &username, Some(texts.too_many)).await;
+            return Ok(too_many(response, seconds));
+        }
     };
     // A new session with a new id: one that somebody planted before the sign-in is worth nothing. The one that this
     // browser had ends.
     let before = browser.session().await?;
     let store = browser.app.store.as_ref();
     let Some(cookie) = browser.app.sessions.begin(&owner, browser.origin(), store).await? else {
-        return Ok(render(browser, &visit, &here, &username, true).await);
+        return Ok(render(browser, &visit, &here, &username, Some(texts.refused)).await);
     };
     if let Some(before) = before {
         store.end_session(before.owner.id(), before.id).await?;
@@ -91,6 +98,7 @@ async fn sign_in(browser: &Browser, query: PageQuery, form: PageForm) -> Result<
     tracing::info!(%request_id, owner = %owner.id(), "signed in");
     let mut response = see_other(&here);
     keep_session(&mut response, &cookie);
+    keep_device(&mut response, &browser.app.passwords.remember_device(&owner));
     Ok(response)
 }
 
@@ -101,25 +109,39 @@ fn destination(query: &mut Form) -> Result<String, PageError> {
     }
 }
 
-/// `None` when the username or the password is wrong.
-async fn authenticate(
-    browser: &Browser,
-    username: &str,
-    password: &SecretText,
-) -> Result<Option<AuthenticatedOwner>, PageError> {
-    match browser.app.passwords.authenticate(browser.app.store.as_ref(), username, password).await {
-        Ok(owner) => Ok(Some(owner)),
+/// What came of a username and a password.
+enum SignIn {
+    Right(AuthenticatedOwner),
+    Wrong,
+    TooMany(i64),
+}
+
+async fn authenticate(browser: &Browser, username: &str, password: &SecretText) -> Result<SignIn, PageError> {
+    let (store, source) = (browser.app.store.as_ref(), browser.source()?);
+    match browser.app.passwords.authenticate(store, username, password, &source).await {
+        Ok(owner) => Ok(SignIn::Right(owner)),
         Err(AuthenticationError::Refused) => {
             let (request_id, address) = (&browser.context.request_id, browser.context.address);
             tracing::info!(%request_id, address = address.map(tracing::field::display), "sign-in refused");
-            Ok(None)
+            Ok(SignIn::Wrong)
+        }
+        Err(AuthenticationError::Throttled { retry_after_ms }) => {
+            let (request_id, address) = (&browser.context.request_id, browser.context.address);
+            tracing::warn!(%request_id, address = address.map(tracing::field::display), "too many wrong passwords");
+            Ok(SignIn::TooMany(seconds(retry_after_ms)))
         }
         Err(AuthenticationError::Store(error)) => Err(error.into()),
         Err(AuthenticationError::Pool(error)) => Err(PageError::Unavailable(error.to_string())),
     }
 }
 
-async fn render(browser: &Browser, visit: &Visit, here: &str, username: &str, refused: bool) -> Response {
+async fn render(
+    browser: &Browser,
+    visit: &Visit,
+    here: &str,
+    username: &str,
+    problem: Option<&'static str>,
+) -> Response {
     let request = super::authorize::request_at(browser, here).await;
     let frame = browser.frame();
     let page = LoginPage {
@@ -127,7 +149,7 @@ async fn render(browser: &Browser, visit: &Visit, here: &str, username: &str, re
         for_app: request.as_ref().map(|request| (frame.texts.login.for_app)(request.client.display_name())),
         action: &sign_in_path(here, None),
         username,
-        refused,
+        problem,
         form_token: &browser.visit_token(visit),
     };
     // After the password may come the redirect to the app, without another page between.

@@ -11,7 +11,7 @@ use poem::{
     http::{HeaderMap, HeaderName, HeaderValue, header::USER_AGENT},
 };
 
-use crate::{clock::random_bytes, ids::ClientId, store::Origin};
+use crate::{clock::random_bytes, ids::ClientId, resource_owner::LoginSource, store::Origin};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -50,6 +50,13 @@ impl RequestContext {
     /// Where the request came from, as a grant remembers it.
     pub fn origin(&self) -> Origin {
         Origin::new(self.address, self.headers.get(USER_AGENT).map_or(b"", HeaderValue::as_bytes))
+    }
+}
+
+impl RequestContext {
+    /// Where the request came from, for the counting of guesses.
+    pub fn source(&self) -> LoginSource {
+        LoginSource { address: self.address, ..Default::default() }
     }
 }
 

@@ -80,7 +80,7 @@ async fn answer(context: &RequestContext, body: FormBody<TokenForm>, app: &App) 
     let client = authentication::authenticate(credentials, app.store.as_ref(), app.store.now()).await?;
     context.client.set(client.id.clone());
     failpoint::pass("after client authentication");
-    let grant = grant::validate(request?, client, &context.origin(), app).await?;
+    let grant = grant::validate(request?, client, &context.origin(), context.source(), app).await?;
     issue(grant, Delivery::Body, context, app).await
 }
 

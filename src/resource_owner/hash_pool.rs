@@ -148,6 +148,11 @@ impl HashPool {
         Ok(result.await.map_err(|_| PoolError::Stopped)??)
     }
 
+    /// Whether a password would be refused now.
+    pub fn is_full(&self) -> bool {
+        self.shared.lock().jobs.len() >= self.shared.bound
+    }
+
     fn submit(&self, job: Job) -> Result<(), PoolError> {
         let mut queue = self.shared.lock();
         if queue.jobs.len() >= self.shared.bound {

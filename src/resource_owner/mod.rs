@@ -5,20 +5,28 @@
 mod browser_session;
 mod hash_pool;
 mod password;
+mod source;
 
 pub use self::{
     browser_session::{BrowserSession, BrowserSessions},
     hash_pool::{HashPool, PoolError},
     password::{HashError, InvalidPassword, Password},
+    source::LoginSource,
 };
 
-use self::password::Verdict;
+use self::{
+    password::Verdict,
+    source::{NETWORK_FAILURES, NETWORK_WINDOW_MS, Sources},
+};
 use crate::{
     clock::{Timestamp, random_bytes},
     config::Passwords,
     ids::{OwnerId, Subject, Username},
     secret::{SealingKey, SecretText, ServerSecret},
-    store::{Changed, OwnerChange, OwnerRecord, OwnerStatus, Store, StoreError},
+    store::{
+        Changed, LoginAdmission, LoginAttempt, LoginOutcome, LoginTicket, OwnerChange, OwnerRecord, OwnerStatus, Store,
+        StoreError,
+    },
 };
 
 /// A resource owner who has just proved who they are. Only this module makes one.
@@ -52,6 +60,12 @@ pub enum AuthenticationError {
     /// Unknown, disabled, or a wrong password: the client sees one and the same `invalid_grant`.
     #[error("unknown user, disabled user, or wrong password")]
     Refused,
+    /// Too many wrong passwords: nothing was checked.
+    #[error("too many wrong passwords; the next one may come in {retry_after_ms} ms")]
+    Throttled {
+        /// When to ask again, milliseconds from now.
+        retry_after_ms: i64,
+    },
     /// The store can't answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -64,6 +78,7 @@ pub enum AuthenticationError {
 pub struct PasswordKeeper {
     pool: HashPool,
     seal: SealingKey,
+    sources: Sources,
     minimum_length: usize,
 }
 
@@ -76,12 +91,13 @@ impl PasswordKeeper {
         Ok(Self {
             pool: HashPool::start(settings)?,
             seal: secret.sealing_key(b"password hashes"),
+            sources: Sources::new(secret),
             minimum_length: settings.minimum_length,
         })
     }
 
     /// Checks a username and a password. Whatever is wrong, the same work is done and the same error comes
-    /// back, so that nobody learns who exists.
+    /// back, so that nobody learns who exists. Guesses are counted before anything is hashed.
     ///
     /// # Errors
     /// [`AuthenticationError`].
@@ -90,12 +106,53 @@ impl PasswordKeeper {
         store: &dyn Store,
         username: &str,
         password: &SecretText,
+        from: &LoginSource,
     ) -> Result<AuthenticatedOwner, AuthenticationError> {
         // A name that can't exist is looked up all the same, as somebody who does not exist.
-        let username = Username::parse(username).or_else(|_| Username::parse("nobody")).ok();
-        let id = username.as_ref().map_or(OwnerId([0; 16]), OwnerId::of);
-        let owner = store.owner(id).await?.filter(|owner| Some(&owner.username) == username.as_ref());
+        let name = Username::parse(username).ok();
+        let id = name.as_ref().map_or_else(|| OwnerId(self.sources.bucket(username)), OwnerId::of);
+        let device = self.sources.device(from, id);
+        let address = self.sources.address(from);
+        let turn = device.as_ref().map_or(&address, |(device, _)| device).clone();
+        let _turn = self.sources.turn(id, turn).await;
 
+        let spoken_for = from.speaks_for_many || device.is_some();
+        if let Some(retry_after_ms) = self.sources.wait(from, store.now()).filter(|_| !spoken_for) {
+            return Err(AuthenticationError::Throttled { retry_after_ms });
+        }
+        // Before anything is counted: a flood must not fill the store with counts of what nobody checks.
+        if self.pool.is_full() {
+            return Err(PoolError::Full.into());
+        }
+        let attempt = LoginAttempt { owner: id, address, device, deadline: store.deadline() };
+        let (owner, ticket) = admit(attempt, store).await?;
+        let checked = self.check(owner.filter(|owner| Some(&owner.username) == name.as_ref()), password, store).await;
+        let outcome = match &checked {
+            Ok(_) => LoginOutcome::Succeeded,
+            Err(AuthenticationError::Refused) => LoginOutcome::Failed,
+            Err(_) => LoginOutcome::Withdrawn,
+        };
+        store.settle_login(id, &ticket, outcome).await?;
+        if outcome == LoginOutcome::Failed && !from.speaks_for_many && !ticket.trusted {
+            let bucket = self.sources.bucket(&format!("failures from {}", from.network()));
+            if store.count_attempt(bucket, NETWORK_WINDOW_MS).await? >= NETWORK_FAILURES {
+                self.sources.shut_out(from, store.now());
+            }
+        }
+        checked
+    }
+
+    /// The text for the cookie of a device that this owner has just signed in on: other people's guesses don't lock it out.
+    pub fn remember_device(&self, owner: &AuthenticatedOwner) -> SecretText {
+        self.sources.remember(owner)
+    }
+
+    async fn check(
+        &self,
+        owner: Option<OwnerRecord>,
+        password: &SecretText,
+        store: &dyn Store,
+    ) -> Result<AuthenticatedOwner, AuthenticationError> {
         let stored = match &owner {
             Some(owner) if owner.status == OwnerStatus::Active => Some(self.open(owner)?),
             _ => None,
@@ -109,7 +166,7 @@ impl PasswordKeeper {
         if let Some(phc) = rehash {
             self.store_rehash(store, &owner, &phc).await;
         }
-        Ok(AuthenticatedOwner { id, epoch: owner.epoch, subject: owner.subject })
+        Ok(AuthenticatedOwner { id: owner.id(), epoch: owner.epoch, subject: owner.subject })
     }
 
     /// A new owner with this password.
@@ -174,6 +231,23 @@ impl PasswordKeeper {
             Err(error) => tracing::warn!(owner = %owner.id(), %error, "password not rehashed"),
         }
     }
+}
+
+/// Counts an attempt; when the store's clock is ahead of our guess, once more.
+async fn admit(
+    mut attempt: LoginAttempt,
+    store: &dyn Store,
+) -> Result<(Option<OwnerRecord>, LoginTicket), AuthenticationError> {
+    for _ in 0..2 {
+        match store.attempt_login(&attempt).await? {
+            LoginAdmission::Admitted { owner, ticket } => return Ok((owner, ticket)),
+            LoginAdmission::Refused { retry_after_ms } => {
+                return Err(AuthenticationError::Throttled { retry_after_ms });
+            }
+            LoginAdmission::TooLate => attempt.deadline = store.deadline(),
+        }
+    }
+    Err(StoreError::Unavailable("the store keeps answering after the deadline".into()).into())
 }
 
 /// Binds a sealed hash to its owner, so that nobody who can write the store can swap two of them.

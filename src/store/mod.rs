@@ -21,6 +21,7 @@ pub mod redeem;
 pub mod redis;
 mod sessions;
 mod signing_keys;
+pub mod throttle;
 
 use std::sync::Arc;
 
@@ -47,6 +48,7 @@ pub use self::{
         SessionStore,
     },
     signing_keys::SigningKeyStore,
+    throttle::{AccountThrottle, LoginAdmission, LoginAttempt, LoginOutcome, LoginTicket, ThrottleStore},
 };
 use crate::clock::{Clock, Timestamp};
 
@@ -93,6 +95,7 @@ pub trait Store:
     + CodeStore
     + DenialStore
     + DeviceStore
+    + ThrottleStore
     + StoreHealth
 {
 }
@@ -107,6 +110,7 @@ impl<T> Store for T where
         + CodeStore
         + DenialStore
         + DeviceStore
+        + ThrottleStore
         + StoreHealth
 {
 }

@@ -14,7 +14,7 @@ use poem_openapi::OpenApi;
 use self::overview::{Access, BrowserEntry, accesses, browsers, living_grants};
 use super::{
     Tag,
-    browser::{Browser, PageAnswer, PageForm, PageQuery, forget_session, keep_session, sign_in_path},
+    browser::{Browser, PageAnswer, PageForm, PageQuery, forget_session, keep_device, keep_session, sign_in_path},
     form::Form,
     pages::{Frame, Page, see_other},
 };
@@ -175,12 +175,12 @@ async fn remove(browser: &Browser, session: &BrowserSession, only: Option<GrantI
 async fn change_password(browser: &Browser, session: &BrowserSession, mut form: Form) -> Result<Response, PageError> {
     let mut field = |name: &str| SecretText::new(form.take(name).unwrap_or_default());
     let (current, new, repetition) = (field("current_password"), field("new_password"), field("new_password_again"));
-    let (passwords, store) = (&browser.app.passwords, browser.app.store.as_ref());
+    let (passwords, store, source) = (&browser.app.passwords, browser.app.store.as_ref(), browser.source()?);
     let texts = &browser.frame().texts.account;
     let problem =
         |text: &str| Problem { text: text.to_owned(), with_current: false, with_new: false, with_repetition: false };
 
-    match passwords.authenticate(store, session.username.as_str(), &current).await {
+    match passwords.authenticate(store, session.username.as_str(), &current, &source).await {
         Ok(_) => {}
         Err(AuthenticationError::Refused) => {
             log(browser, session, "password not changed: the current one is wrong");
@@ -211,18 +211,19 @@ async fn change_password(browser: &Browser, session: &BrowserSession, mut form: 
     log(browser, session, "password changed");
 
     // Signed in anew, under the new epoch: that is the only way to a session, and the old cookie is worth nothing now.
-    let owner = match passwords.authenticate(store, session.username.as_str(), &new).await {
+    let owner = match passwords.authenticate(store, session.username.as_str(), &new, &source).await {
         Ok(owner) => Some(owner),
         // Somebody changed it once more, or disabled the user.
         Err(AuthenticationError::Refused) => None,
         Err(error) => return Err(error.into()),
     };
-    let cookie = match &owner {
-        Some(owner) => browser.app.sessions.begin(owner, browser.origin(), store).await?,
-        None => None,
+    let Some(owner) = owner else { return Ok(see_other(&sign_in_path(HERE, None))) };
+    let Some(cookie) = browser.app.sessions.begin(&owner, browser.origin(), store).await? else {
+        return Ok(see_other(&sign_in_path(HERE, None)));
     };
-    let Some(cookie) = cookie else { return Ok(see_other(&sign_in_path(HERE, None))) };
     let mut response = see_other(&format!("{HERE}?done=password"));
     keep_session(&mut response, &cookie);
+    // The old one ended with the epoch.
+    keep_device(&mut response, &passwords.remember_device(&owner));
     Ok(response)
 }

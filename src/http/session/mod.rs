@@ -29,7 +29,7 @@ use self::{
     schema::{SessionRefresh, SessionRequest, SessionResponse},
 };
 use super::{
-    Tag,
+    Tag, browser,
     contract::{Answer, FormBody, NoBody},
     cookies::{self, SameSite},
     credentials,
@@ -49,6 +49,7 @@ use crate::{
     error::{InvalidGrant, InvalidRequest, TokenError},
     grant::{self, TokenRequest},
     ids::ClientId,
+    resource_owner::LoginSource,
     secret::{SecretText, sha256},
     store::Delivery,
     token::IssuedTokens,
@@ -211,7 +212,8 @@ async fn issue(
             refresh_token: cookie.ok_or(TokenError::InvalidGrant(InvalidGrant::NotOurs))?,
         },
     };
-    let grant = grant::validate(request, client, &context.origin(), app).await?;
+    let source = LoginSource { device: browser::known_device(&context.headers)?, ..context.source() };
+    let grant = grant::validate(request, client, &context.origin(), source, app).await?;
     token::issue(grant, Delivery::Cookie, context, app).await
 }
 

@@ -80,7 +80,11 @@ pub const OPERATIONS: &[Operation] = &[
         ],
         success: STARTED,
         errors: |renderer| {
-            let more = [TokenError::InvalidGrant(InvalidGrant::Password), TokenError::UnsupportedGrantType];
+            let more = [
+                TokenError::InvalidGrant(InvalidGrant::Password),
+                TokenError::UnsupportedGrantType,
+                TokenError::TooManyAttempts(60),
+            ];
             issuing_errors(renderer, more)
         },
         notes: NOTES,

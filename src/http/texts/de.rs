@@ -21,6 +21,10 @@ pub(super) const TEXTS: Texts = Texts {
             title: "Diese Seite ist abgelaufen",
             advice: "Gehen Sie zurück, laden Sie die Seite neu und versuchen Sie es noch einmal. Für die Anmeldung sind Cookies nötig; prüfen Sie, ob Ihr Browser sie für diese Seite zulässt.",
         },
+        too_many: Trouble {
+            title: "Zu viele Versuche",
+            advice: "Es wurden zu viele falsche Passwörter versucht. Es hat sich nichts geändert: Warten Sie einige Minuten und versuchen Sie es dann erneut.",
+        },
         unavailable: Trouble {
             title: "Bitte gleich noch einmal versuchen",
             advice: "Der Server kann gerade nicht antworten. Es ist nichts verloren: Laden Sie diese Seite in einigen Sekunden neu.",
@@ -38,6 +42,7 @@ pub(super) const TEXTS: Texts = Texts {
         password: "Passwort",
         submit: "Anmelden",
         refused: "Der Benutzername oder das Passwort ist falsch.",
+        too_many: "Es wurden zu viele falsche Passwörter versucht. Bitte warten Sie einige Minuten und versuchen Sie es dann erneut.",
     },
     consent: ConsentTexts {
         title: |app| format!("{app} Zugriff auf Ihr Konto erlauben?"),

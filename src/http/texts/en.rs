@@ -21,6 +21,10 @@ pub(super) const TEXTS: Texts = Texts {
             title: "This page has expired",
             advice: "Go back, reload the page and try again. Signing in needs cookies, so check that your browser allows them for this site.",
         },
+        too_many: Trouble {
+            title: "Too many attempts",
+            advice: "Too many wrong passwords were tried. Nothing has changed: wait a few minutes and try again.",
+        },
         unavailable: Trouble {
             title: "Please try again in a moment",
             advice: "The server can’t answer right now. Nothing is lost: reload this page in a few seconds.",
@@ -38,6 +42,7 @@ pub(super) const TEXTS: Texts = Texts {
         password: "Password",
         submit: "Sign in",
         refused: "The username or password is wrong.",
+        too_many: "Too many wrong passwords were tried. Please wait a few minutes and try again.",
     },
     consent: ConsentTexts {
         title: |app| format!("Allow {app} access to your account?"),

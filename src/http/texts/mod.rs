@@ -83,6 +83,8 @@ pub struct LoginTexts {
     pub submit: &'static str,
     /// Wrong username or password; it doesn't say which.
     pub refused: &'static str,
+    /// Too many wrong passwords.
+    pub too_many: &'static str,
 }
 
 /// The consent page.
@@ -185,6 +187,8 @@ pub struct ErrorTexts {
     pub malformed: Trouble,
     /// The form is too old, came from elsewhere, or cookies are off.
     pub stale_form: Trouble,
+    /// Too many wrong passwords.
+    pub too_many: Trouble,
     /// The server can't answer right now.
     pub unavailable: Trouble,
     /// The server failed.

@@ -184,11 +184,13 @@ pub const OPERATIONS: &[Operation] = &[Operation {
             TokenError::ExpiredToken,
             TokenError::DeviceDenied,
             TokenError::InvalidClient(InvalidClient::WrongSecret),
+            TokenError::TooManyAttempts(60),
         ];
         token_errors(renderer, &errors)
     },
     notes: &[
         (400, "While a device waits, `authorization_pending` and `slow_down` mean: ask again later."),
+        (429, "Too many wrong passwords for this account, or from this address. Refreshing goes on."),
         (503, "A refresh token that was sent is still good."),
     ],
 }];

@@ -15,6 +15,7 @@ mod owners;
 mod schema;
 mod sessions;
 mod signing_keys;
+mod throttle;
 mod writer;
 
 use std::{

@@ -169,6 +169,14 @@ pub(super) const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX attempts_by_expiry ON attempts (expires_at);
 ",
+    "
+    CREATE TABLE throttles (
+        owner BLOB NOT NULL PRIMARY KEY,
+        record TEXT NOT NULL,
+        expires_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX throttles_by_expiry ON throttles (expires_at);
+",
 ];
 
 impl From<rusqlite::Error> for StoreError {
@@ -217,6 +225,8 @@ const SWEEPS: &[&str] = &[
      (SELECT id FROM devices WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
     "DELETE FROM attempts WHERE (bucket, stretch) IN
      (SELECT bucket, stretch FROM attempts WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+    "DELETE FROM throttles WHERE owner IN
+     (SELECT owner FROM throttles WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
 ];
 
 /// Deletes at most `limit` rows of each table that expired before `before`, and says the most that a table lost.

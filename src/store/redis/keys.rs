@@ -18,6 +18,11 @@ pub(super) fn owner(id: OwnerId) -> String {
     format!("as:u:{{{id}}}")
 }
 
+/// What is counted of guesses of a password.
+pub(super) fn throttle(owner: OwnerId) -> String {
+    format!("as:t:{{{owner}}}")
+}
+
 /// A code that may become the grant of that id.
 pub(super) fn code(owner: OwnerId, id: GrantId) -> String {
     format!("as:ac:{{{owner}}}:{id}")

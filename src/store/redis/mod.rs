@@ -20,6 +20,7 @@ mod scripts;
 mod sessions;
 mod signing_keys;
 mod slot;
+mod throttle;
 mod topology;
 
 use std::sync::Arc;

@@ -181,6 +181,19 @@ impl Reply {
         }
     }
 
+    /// The rest: names and values in turn.
+    pub(super) fn fields(self) -> Result<Fields, StoreError> {
+        let mut fields = Fields::new();
+        let mut values = self.values;
+        while let Some(name) = values.next() {
+            let (Value::BulkString(name), Some(Value::BulkString(value))) = (name, values.next()) else {
+                return Err(corrupt("unexpected answer"));
+            };
+            fields.insert(String::from_utf8(name).map_err(|_| corrupt("a name is not text"))?, value);
+        }
+        Ok(fields)
+    }
+
     pub(super) fn number<T: FromStr>(&mut self) -> Result<T, StoreError> {
         self.text()?.parse().map_err(|_| corrupt("answer is not a number"))
     }

@@ -23,6 +23,8 @@ pub(super) struct Scripts {
     pub(super) decide_device: Script,
     pub(super) poll_device: Script,
     pub(super) count_attempt: Script,
+    pub(super) attempt_login: Script,
+    pub(super) settle_login: Script,
 }
 
 impl Scripts {
@@ -48,6 +50,8 @@ impl Scripts {
             decide_device: Script::new(include_str!("lua/decide_device.lua")),
             poll_device: Script::new(include_str!("lua/poll_device.lua")),
             count_attempt: Script::new(include_str!("lua/count_attempt.lua")),
+            attempt_login: Script::new(include_str!("lua/attempt_login.lua")),
+            settle_login: Script::new(include_str!("lua/settle_login.lua")),
         }
     }
 }

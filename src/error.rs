@@ -330,3 +330,29 @@ impl From<StoreError> for PageError {
         }
     }
 }
+
+/// Why an operator's request was refused (RFC 6750 §3.1).
+#[derive(Debug)]
+pub enum AdminError {
+    /// No token at all: the challenge names no error; 401.
+    NoToken,
+    /// Not a token of ours, not alive, or for another resource; 401.
+    InvalidToken,
+    /// A good token without the scope, or one that a person signed in for; 403.
+    InsufficientScope,
+    /// There is no such user or grant; 404.
+    NotFound,
+    /// The store can't answer; 503.
+    Unavailable(String),
+    /// The server failed; 500.
+    Failed(String),
+}
+
+impl From<StoreError> for AdminError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(cause) => Self::Unavailable(cause),
+            StoreError::Corrupt(cause) => Self::Failed(cause),
+        }
+    }
+}

@@ -72,9 +72,15 @@ impl SessionId {
 }
 
 impl GrantId {
-    /// A new, unpredictable identifier.
+    /// A new, unpredictable identifier. Its text never begins with `-`, so that a command line takes it for no option.
     pub fn random() -> Self {
-        Self(random_bytes())
+        const HYPHEN: u8 = 62;
+        loop {
+            let id: [u8; 16] = random_bytes();
+            if id[0] >> 2 != HYPHEN {
+                return Self(id);
+            }
+        }
     }
 }
 
@@ -211,6 +217,11 @@ mod tests {
         for wrong in ["", "short", "AAAAAAAAAAAAAAAAAAAAAB", "AAAAAAAAAAAAAAAAAAAAAA=", "AAAAAAAAAAAAAAAAAAAAAAA"] {
             assert_eq!(GrantId::parse(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn no_grant_looks_like_an_option_of_a_command() {
+        assert!((0..2_000).all(|_| !GrantId::random().to_string().starts_with('-')));
     }
 
     #[test]

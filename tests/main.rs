@@ -4,6 +4,8 @@
 
 #[path = "it/account.rs"]
 mod account;
+#[path = "it/admin.rs"]
+mod admin;
 #[path = "it/authorization.rs"]
 mod authorization;
 #[path = "it/client_authentication.rs"]

@@ -1,8 +1,9 @@
 //! Serves the pages for client developers: Swagger UI at `/docs`, an explanation of each error code at `/docs/errors`.
 //!
 //! The error codes are those of [RFC 6749 §4.1.2.1](https://www.rfc-editor.org/rfc/rfc6749#section-4.1.2.1) and
-//! [§5.2](https://www.rfc-editor.org/rfc/rfc6749#section-5.2) and of
-//! [RFC 8628 §3.5](https://www.rfc-editor.org/rfc/rfc8628#section-3.5).
+//! [§5.2](https://www.rfc-editor.org/rfc/rfc6749#section-5.2), of
+//! [RFC 8628 §3.5](https://www.rfc-editor.org/rfc/rfc8628#section-3.5) and of
+//! [RFC 6750 §3.1](https://www.rfc-editor.org/rfc/rfc6750#section-3.1).
 //!
 //! Not here: the document that Swagger UI shows (it reads `/openapi.json`); the error responses, see
 //! `error_response.rs`; what the pages say, see `pages/`.
@@ -171,10 +172,12 @@ enum ErrorCode {
     AuthorizationPending,
     SlowDown,
     ExpiredToken,
+    InvalidToken,
+    InsufficientScope,
 }
 
 impl ErrorCode {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::InvalidRequest,
         Self::InvalidClient,
         Self::InvalidGrant,
@@ -189,6 +192,8 @@ impl ErrorCode {
         Self::AuthorizationPending,
         Self::SlowDown,
         Self::ExpiredToken,
+        Self::InvalidToken,
+        Self::InsufficientScope,
     ];
 
     /// The code, as it is sent.
@@ -208,6 +213,8 @@ impl ErrorCode {
             Self::AuthorizationPending => "authorization_pending",
             Self::SlowDown => "slow_down",
             Self::ExpiredToken => "expired_token",
+            Self::InvalidToken => "invalid_token",
+            Self::InsufficientScope => "insufficient_scope",
         }
     }
 
@@ -228,6 +235,8 @@ impl ErrorCode {
             Self::AuthorizationPending => "The person has not decided yet. Keep polling.",
             Self::SlowDown => "The device polls too often.",
             Self::ExpiredToken => "The device code has expired.",
+            Self::InvalidToken => "The access token is missing, malformed, expired or revoked.",
+            Self::InsufficientScope => "The access token does not reach that far.",
         }
     }
 
@@ -247,6 +256,8 @@ impl ErrorCode {
             }
             Self::AccessDenied => "In the redirect; in the device flow, 400; in cookie mode, 403",
             Self::UnsupportedResponseType => "In the redirect",
+            Self::InvalidToken => "401, with WWW-Authenticate: Bearer",
+            Self::InsufficientScope => "403, with WWW-Authenticate: Bearer, which names the scope",
             Self::InvalidGrant
             | Self::UnsupportedGrantType
             | Self::AuthorizationPending
@@ -269,6 +280,7 @@ impl ErrorCode {
             }
             Self::InvalidTarget => (8707, "2"),
             Self::AuthorizationPending | Self::SlowDown | Self::ExpiredToken => (8628, "3.5"),
+            Self::InvalidToken | Self::InsufficientScope => (6750, "3.1"),
         }
     }
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     authorization::{AuthorizationError, Redirect},
-    error::{InvalidRequest, PageError, TokenError},
+    error::{AdminError, InvalidRequest, PageError, TokenError},
 };
 
 /// Seconds after which a client may ask again. Longer than a command's deadline, so that the first try has
@@ -92,6 +92,49 @@ impl ErrorRenderer {
     pub fn token_error_body(&self, error: &TokenError) -> OAuthError {
         let code = error.code();
         self.body(code, error.description(), &format!("/docs/errors/{code}"))
+    }
+
+    /// The response for a refused request of an operator (RFC 6750 §3).
+    pub fn admin_error(&self, error: &AdminError) -> Response {
+        let (status, challenge) = match error {
+            AdminError::NoToken => (StatusCode::UNAUTHORIZED, r#"Bearer realm="regrant""#),
+            AdminError::InvalidToken => (StatusCode::UNAUTHORIZED, r#"Bearer realm="regrant", error="invalid_token""#),
+            AdminError::InsufficientScope => {
+                (StatusCode::FORBIDDEN, r#"Bearer realm="regrant", error="insufficient_scope", scope="regrant:admin""#)
+            }
+            AdminError::NotFound => (StatusCode::NOT_FOUND, ""),
+            AdminError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, ""),
+            AdminError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, ""),
+        };
+        let mut response = render(status, &self.admin_error_body(error));
+        let headers = response.headers_mut();
+        if !challenge.is_empty() {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        response
+    }
+
+    /// The body of that response.
+    pub fn admin_error_body(&self, error: &AdminError) -> OAuthError {
+        let (code, description) = match error {
+            AdminError::NoToken => ("invalid_token", "an access token is required"),
+            AdminError::InvalidToken => ("invalid_token", "the access token is invalid, expired or revoked"),
+            AdminError::InsufficientScope => {
+                ("insufficient_scope", "a client's own access token with the scope regrant:admin is required")
+            }
+            AdminError::NotFound => ("not_found", "there is no such user or grant"),
+            AdminError::Unavailable(_) => {
+                ("temporarily_unavailable", "the server cannot answer right now; send the same request again")
+            }
+            AdminError::Failed(_) => {
+                ("server_error", "the server failed; the request id in X-Request-Id names it in the log")
+            }
+        };
+        let page = if code == "not_found" { "/docs".into() } else { format!("/docs/errors/{code}") };
+        self.body(code, description.into(), &page)
     }
 
     /// The response for a request that reached no endpoint: unknown path, wrong method, a panic.

@@ -3,6 +3,7 @@
 //! Not here: accepting connections, see `server.rs`.
 
 mod account;
+mod admin;
 mod asset;
 mod authorize;
 mod browser;
@@ -42,7 +43,7 @@ use poem_openapi::{ContactObject, LicenseObject, OpenApiService, Tags};
 use serde_json::Value;
 
 use self::{
-    account::AccountEndpoint, authorize::AuthorizeEndpoint, device::DeviceEndpoint,
+    account::AccountEndpoint, admin::AdminEndpoint, authorize::AuthorizeEndpoint, device::DeviceEndpoint,
     device_authorization::DeviceAuthorizationEndpoint, error_response::ErrorRenderer,
     introspection::IntrospectionEndpoint, login::LoginEndpoint, logout::LogoutEndpoint, metadata::MetadataEndpoint,
     openapi::Documented, pages::Pages, qr_code::QrCodeEndpoint, request_context::identify,
@@ -63,6 +64,8 @@ enum Tag {
     Session,
     /// Pages for the person in front of the browser.
     Pages,
+    /// For operators, with a bearer token of the scope `regrant:admin`.
+    Administration,
     /// Documents that clients and resource servers configure themselves with.
     Discovery,
 }
@@ -80,6 +83,7 @@ type Endpoints = (
     LoginEndpoint,
     LogoutEndpoint,
     AccountEndpoint,
+    AdminEndpoint,
     MetadataEndpoint,
 );
 
@@ -96,6 +100,7 @@ fn service() -> OpenApiService<Endpoints, ()> {
         LoginEndpoint,
         LogoutEndpoint,
         AccountEndpoint,
+        AdminEndpoint,
         MetadataEndpoint,
     );
     OpenApiService::new(endpoints, "Regrant", env!("CARGO_PKG_VERSION"))

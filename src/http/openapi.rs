@@ -8,7 +8,7 @@ use poem_openapi::{OpenApi, OpenApiService, registry::Registry, types::Type};
 use serde_json::{Map, Value, json};
 
 use super::{
-    authorize,
+    admin, authorize,
     contract::{ErrorExample, Operation},
     device_authorization,
     error_response::{ErrorRenderer, OAuthError},
@@ -24,6 +24,7 @@ const OPERATIONS: &[&[Operation]] = &[
     revocation::OPERATIONS,
     introspection::OPERATIONS,
     session::OPERATIONS,
+    admin::OPERATIONS,
     metadata::OPERATIONS,
 ];
 

@@ -93,7 +93,7 @@ pub const fn of_revocation(reason: RevocationReason) -> &'static str {
     }
 }
 
-/// A grant, as `regrant grant` and `/admin/grants` show it.
+/// A grant, as `regrant grant` and `/admin/grants` show it; what is not known is left out.
 pub fn describe(id: GrantId, owner: &OwnerRecord, record: &GrantRecord, now: Timestamp) -> Value {
     let dead = owner.status == OwnerStatus::Disabled || owner.epoch != record.owner_epoch;
     let (state, revoked) = match &record.status {
@@ -103,7 +103,7 @@ pub fn describe(id: GrantId, owner: &OwnerRecord, record: &GrantRecord, now: Tim
         GrantStatus::Active => ("active", None),
     };
     let known = |text: &String| (!text.is_empty()).then(|| text.clone());
-    json!({
+    let mut view = json!({
         "grant_id": id.to_string(),
         "username": owner.username,
         "client_id": record.client_id,
@@ -122,7 +122,11 @@ pub fn describe(id: GrantId, owner: &OwnerRecord, record: &GrantRecord, now: Tim
         "expires_at": record.expires_at().seconds(),
         "ends_at": record.absolute_expiry.seconds(),
         "repeated_answers": record.repeats,
-    })
+    });
+    if let Some(fields) = view.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    view
 }
 
 /// Finds a grant by its id. It is stored with its owner, so without a username all owners are asked: an index would cost

@@ -673,7 +673,8 @@ fn serve_refuses_a_store_that_does_not_answer() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn serve_runs_and_ends_when_asked_to() {
     let folder = tempfile::tempdir().unwrap();
-    let port = crate::support::free_port();
+    let reserved = crate::deployments::Port::reserve();
+    let port = reserved.number();
     let mut serve = regrant(folder.path(), &["serve"]);
     serve.envs(fit(folder.path())).env("REGRANT_LISTEN", format!("127.0.0.1:{port}")).stderr(Stdio::null());
     let mut child = serve.spawn().unwrap();

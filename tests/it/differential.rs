@@ -21,8 +21,8 @@ use regrant::{
 
 use crate::support;
 
-/// Random steps per store, at least; the two together are more than 100,000.
-const STEPS: usize = 51_200;
+/// Random steps per store, at least.
+const STEPS: usize = 100_000;
 /// Steps on one grant before a new one is made.
 const STEPS_PER_GRANT: usize = 16;
 

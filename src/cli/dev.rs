@@ -87,8 +87,9 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
             None
         }
     };
+    let stop = asked_to_stop()?;
     print_welcome(&app, &config);
-    server::run(app, &config, Listeners { public, management }, asked_to_stop()).await?;
+    server::run(app, &config, Listeners { public, management }, stop).await?;
     Ok(())
 }
 

@@ -161,18 +161,18 @@ async fn assemble(
     Ok(Arc::new(App { store, issuer, passwords, sessions, oauth21: config.oauth21, demo }))
 }
 
-/// Completes when the process is asked to stop: SIGINT or SIGTERM.
-async fn asked_to_stop() {
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
+/// Completes when the process is asked to stop: SIGINT or SIGTERM. From the call on, so that whoever has seen the server
+/// answer may stop it.
+fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
-    }
+    })
 }
 
 /// Prints one record or a list: JSON for scripts, or lines for people.

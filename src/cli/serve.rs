@@ -17,12 +17,13 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
     for advice in app.store.advice().await? {
         tracing::warn!("{advice}");
     }
+    let stop = asked_to_stop()?;
     let listen = |address| async move {
         TcpListener::bind(address).await.map_err(|error| Refused(format!("cannot listen on {address}: {error}")))
     };
     let public = listen(config.listen).await?;
     let management = Some(listen(config.management_listen).await?);
     tracing::info!(issuer = app.issuer.url(), listen = %config.listen, management = %config.management_listen, "serving");
-    server::run(app, &config, Listeners { public, management }, asked_to_stop()).await?;
+    server::run(app, &config, Listeners { public, management }, stop).await?;
     Ok(())
 }

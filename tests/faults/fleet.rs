@@ -2,18 +2,19 @@
 
 use std::{
     fs::{File, OpenOptions},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicU16, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use crate::{
+    deployments::Port,
     dice::Dice,
     history::{Fault, Recorder},
 };
@@ -47,18 +48,6 @@ pub const EMBEDDED_STEPS: [&str; 7] = [
     "before the response",
 ];
 
-/// A port that is free now, below those that outgoing connections take, and not where the Redis servers look for theirs.
-pub fn port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    loop {
-        let offset = u16::try_from(std::process::id() % 250).unwrap() * 20;
-        let port = 4_000 + (offset + NEXT.fetch_add(1, Ordering::Relaxed)) % 5_900;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
-}
-
 /// How one server is started, each time.
 #[derive(Clone)]
 pub struct Start {
@@ -71,6 +60,7 @@ pub struct Start {
 
 pub struct Server {
     pub address: SocketAddr,
+    _ports: [Port; 2],
     start: Start,
     child: Arc<Mutex<Option<Child>>>,
     stopping: Arc<AtomicBool>,
@@ -79,11 +69,13 @@ pub struct Server {
 
 impl Server {
     pub fn start(mut start: Start, recorder: Recorder, dice: Dice) -> Self {
-        let (public, management) = (port(), port());
+        let ports = [Port::reserve(), Port::reserve()];
+        let [public, management] = ports.each_ref().map(Port::number);
         start.environment.push(("REGRANT_LISTEN", format!("127.0.0.1:{public}")));
         start.environment.push(("REGRANT_MANAGEMENT_LISTEN", format!("127.0.0.1:{management}")));
         let server = Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, public)),
+            _ports: ports,
             start,
             child: Arc::default(),
             stopping: Arc::default(),

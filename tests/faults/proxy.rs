@@ -37,7 +37,7 @@ pub struct Proxy {
 
 impl Proxy {
     pub async fn start(upstream: String) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, crate::fleet::port())).await.unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (mode, modes) = watch::channel(Mode::Pass);
         let left = Arc::new(AtomicI64::new(NO_LIMIT));

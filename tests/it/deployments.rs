@@ -8,18 +8,14 @@
 
 use std::{
     collections::HashMap,
-    net::TcpListener,
+    net::Ipv4Addr,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::{
-        OnceLock,
-        atomic::{AtomicU16, Ordering},
-    },
     time::Duration,
 };
 
 use redis::{FromRedisValue, RedisResult};
-use tokio::time::Instant;
+use tokio::{net::TcpSocket, time::Instant};
 
 /// The name under which the Sentinels know their master.
 pub const MASTER_NAME: &str = "main";
@@ -48,19 +44,22 @@ const OPTIONS: [&str; 20] = [
     "16",
 ];
 
-/// A port that is free now, and which no outgoing connection takes while its server is dead: it lies below the ephemeral
-/// ones.
-fn port() -> u16 {
-    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
-    let next = NEXT.get_or_init(|| AtomicU16::new(10_000 + u16::try_from(std::process::id() % 1_000).unwrap() * 20));
-    loop {
-        let port = next.fetch_add(1, Ordering::Relaxed);
-        if port >= 32_000 {
-            next.store(10_000, Ordering::Relaxed);
-        }
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
+/// A port that is ours for as long as this lives, also while its server is dead: it stays bound, so that the kernel gives
+/// it to nobody who asks for any, and nobody listens here, so that our server may.
+#[derive(Debug)]
+pub struct Port(TcpSocket);
+
+impl Port {
+    pub fn reserve() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        // Every server here sets the same, and only so both may be bound.
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        Self(socket)
+    }
+
+    pub fn number(&self) -> u16 {
+        self.0.local_addr().unwrap().port()
     }
 }
 
@@ -79,6 +78,8 @@ pub fn until(what: &str, mut ready: impl FnMut() -> bool) {
 /// One redis-server process; killed when dropped.
 pub struct Node {
     pub port: u16,
+    /// Its port, and that of its cluster bus.
+    reserved: Vec<Port>,
     arguments: Vec<String>,
     folder: tempfile::TempDir,
     child: Option<Child>,
@@ -90,20 +91,30 @@ impl Node {
         Self::start_once(more, &[])
     }
 
+    /// Starts one that belongs to a cluster.
+    fn start_in_cluster(more: &[&str]) -> Self {
+        let bus = Port::reserve();
+        let mut node = Self::start(&[&["--cluster-port", &bus.number().to_string()], more].concat());
+        node.reserved.push(bus);
+        node
+    }
+
     /// The same, with arguments that hold until it is started again.
     fn start_once(more: &[&str], once: &[&str]) -> Self {
         let arguments = OPTIONS.iter().chain(more).map(|&argument| argument.to_owned()).collect();
-        let mut node = Self { port: port(), arguments, folder: tempfile::tempdir().unwrap(), child: None };
+        let port = Port::reserve();
+        let folder = tempfile::tempdir().unwrap();
+        let mut node = Self { port: port.number(), reserved: vec![port], arguments, folder, child: None };
         node.restart(once);
         node
     }
 
     fn start_sentinel(configuration: &str) -> Self {
-        let (port, folder) = (port(), tempfile::tempdir().unwrap());
+        let (port, folder) = (Port::reserve(), tempfile::tempdir().unwrap());
         let file = folder.path().join("sentinel.conf");
         std::fs::write(&file, configuration).unwrap();
         let arguments = vec![file.display().to_string(), "--sentinel".into(), "--bind".into(), "127.0.0.1".into()];
-        let mut node = Self { port, arguments, folder, child: None };
+        let mut node = Self { port: port.number(), reserved: vec![port], arguments, folder, child: None };
         node.restart(&[]);
         node
     }
@@ -408,12 +419,9 @@ impl Cluster {
     pub fn start() -> Self {
         let nodes: Vec<Node> = (0..6)
             .map(|_| {
-                let bus = port().to_string();
-                Node::start(&[
+                Node::start_in_cluster(&[
                     "--cluster-enabled",
                     "yes",
-                    "--cluster-port",
-                    &bus,
                     "--cluster-node-timeout",
                     "1000",
                     "--cluster-require-full-coverage",
@@ -432,7 +440,7 @@ impl Cluster {
             cluster.nodes[index].ask::<()>(&["CLUSTER", "ADDSLOTSRANGE", range[0], range[1]]).unwrap();
         }
         for node in &cluster.nodes[1..] {
-            let (port, bus) = (node.port.to_string(), node.arguments[OPTIONS.len() + 3].clone());
+            let (port, bus) = (node.port.to_string(), node.reserved[1].number().to_string());
             cluster.nodes[0].ask::<()>(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]).unwrap();
         }
         until("the nodes know each other", || {

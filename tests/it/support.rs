@@ -1,7 +1,6 @@
 //! Starts what the tests talk to: servers in this process and redis-servers of their own.
 
 use std::{
-    net::TcpListener as StdListener,
     path::Path,
     process::{Child, Command, Stdio},
     sync::{
@@ -26,16 +25,14 @@ use regrant::{
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::oneshot};
 
+use crate::deployments::Port;
+
 /// A redis-server of our own; killed when dropped.
 pub struct Redis {
     child: Child,
     pub port: u16,
+    _reserved: Port,
     folder: tempfile::TempDir,
-}
-
-/// A port that nobody listens on right now.
-pub fn free_port() -> u16 {
-    StdListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 impl Redis {
@@ -47,9 +44,10 @@ impl Redis {
     /// Starts one with these arguments: a configuration file first, options after it.
     pub fn start_with(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = free_port();
+        let reserved = Port::reserve();
+        let port = reserved.number();
         let child = spawn_redis(port, folder.path(), arguments);
-        let redis = Self { child, port, folder };
+        let redis = Self { child, port, _reserved: reserved, folder };
         redis.wait();
         redis
     }
@@ -136,8 +134,9 @@ pub async fn eventually(what: &str, mut ready: impl AsyncFnMut() -> bool) {
 pub fn redis_url() -> String {
     static SHARED: OnceLock<String> = OnceLock::new();
     static NEXT: AtomicU32 = AtomicU32::new(0);
+    static RESERVED: OnceLock<Port> = OnceLock::new();
     let base = SHARED.get_or_init(|| {
-        let port = free_port();
+        let port = RESERVED.get_or_init(Port::reserve).number();
         let folder = std::env::temp_dir();
         let child = spawn_redis(port, &folder, &["--save", ""]);
         // Its end is tied to this process: statics are never dropped.

@@ -156,6 +156,8 @@ async fn trouble_redis(attack: Attack, redis: &Redis, recorder: &Recorder, dice:
             }
             Attack::FailOverWithLoss => {
                 let Shape::Sentinel(sentinel) = shape else { return };
+                // One that still catches up with an earlier failover lacks seconds, and what only the other one confirmed.
+                sentinel.wait_until_whole();
                 let master = &sentinel.nodes()[sentinel.master()];
                 for command in [
                     &["CONFIG", "SET", "min-replicas-to-write", "0"][..],

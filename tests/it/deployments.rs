@@ -20,6 +20,10 @@ use tokio::{net::TcpSocket, time::Instant};
 /// The name under which the Sentinels know their master.
 pub const MASTER_NAME: &str = "main";
 
+/// How long a master may be silent. Under load a living one is silent for half a second, and a second failover during the
+/// first may promote a replica that has not followed the new master yet: what was written meanwhile is lost.
+const DOWN_AFTER_MS: u32 = 1_500;
+
 /// What a server of ours is started with: persistent, and quick to notice what happens to its peers.
 const OPTIONS: [&str; 20] = [
     "--bind",
@@ -305,8 +309,8 @@ impl Sentinel {
             until("a replica follows", || replica.info_is("master_link_status", "up"));
         }
         let configuration = format!(
-            "sentinel monitor {MASTER_NAME} 127.0.0.1 {} 2\nsentinel down-after-milliseconds {MASTER_NAME} 500\n\
-             sentinel failover-timeout {MASTER_NAME} 3000\nsentinel parallel-syncs {MASTER_NAME} 1\n",
+            "sentinel monitor {MASTER_NAME} 127.0.0.1 {} 2\nsentinel down-after-milliseconds {MASTER_NAME} {DOWN_AFTER_MS}\n\
+             sentinel failover-timeout {MASTER_NAME} 3000\nsentinel parallel-syncs {MASTER_NAME} 2\n",
             nodes[0].port
         );
         let sentinels = (0..3).map(|_| Node::start_sentinel(&configuration)).collect();

@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 ONE_IN = 10
+# What the server is told of the client's request.
+KEPT = ("accept", "authorization", "content-type")
 
 
 class Seen:
@@ -43,9 +45,9 @@ class Proxy(BaseHTTPRequestHandler):
         self.answer(200, [("Content-Type", "application/json")], json.dumps(self.seen.report()).encode())
 
     def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.body()
         connection = http.client.HTTPConnection(self.upstream, timeout=30)
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
+        headers = {name: value for name, value in self.headers.items() if name.lower() in KEPT}
         connection.request("POST", self.path, body, headers)
         response = connection.getresponse()
         content = response.read()
@@ -56,6 +58,17 @@ class Proxy(BaseHTTPRequestHandler):
             return
         kept = [(name, value) for name, value in response.getheaders() if name.lower() in ("content-type", "retry-after")]
         self.answer(response.status, kept, content)
+
+    def body(self):
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers["Content-Length"]))
+        # Java's client sends a form of unknown length.
+        chunks = []
+        while size := int(self.rfile.readline(), 16):
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(chunks)
 
     def answer(self, status, headers, content):
         self.send_response(status)

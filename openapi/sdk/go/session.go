@@ -2,6 +2,7 @@ package regrant
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -11,17 +12,21 @@ import (
 	"time"
 )
 
-// ErrSignInAgain: the refresh token is spent, expired or revoked. Only a person signing in helps.
+// ErrSignInAgain: signed out, or the refresh token is spent, expired or revoked. Only a person signing in helps.
 var ErrSignInAgain = errors.New("sign in again")
 
 // ErrUnavailable: the server could not be reached in time. The session is still good: ask again later.
 var ErrUnavailable = errors.New("the authorization server is not available")
 
 // RefusedError: the server refused the request for a reason that trying again doesn't change, such as a wrong client.
-type RefusedError struct{ IssueTokenError }
+type RefusedError struct {
+	Code        string `json:"error"`
+	Description string `json:"error_description"`
+	URI         string `json:"error_uri"`
+}
 
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("%s: %s (%s)", e.IssueTokenError.Error, e.ErrorDescription, e.ErrorUri)
+	return fmt.Sprintf("%s: %s (%s)", e.Code, e.Description, e.URI)
 }
 
 // Session is one signed-in session. Any number of goroutines may call it at once.
@@ -101,6 +106,49 @@ func (s *Session) AccessToken(ctx context.Context) (string, error) {
 	}
 }
 
+// SignOut revokes the grant. From then on AccessToken returns ErrSignInAgain.
+//
+// On any error the server has not done it: the session is as it was, so call again.
+func (s *Session) SignOut(ctx context.Context) error {
+	s.mutex.Lock()
+	for s.flight != nil {
+		running := s.flight
+		s.mutex.Unlock()
+		select {
+		case <-running.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		s.mutex.Lock()
+	}
+	if s.ended != nil {
+		s.mutex.Unlock()
+		return nil
+	}
+	leaving := &flight{done: make(chan struct{})}
+	s.flight = leaving
+	form := RevocationRequest{Token: s.current.refresh, ClientId: &s.ClientID, ClientSecret: s.secret()}
+	s.mutex.Unlock()
+
+	err := s.answer(ctx, func(ctx context.Context) (*http.Response, []byte, error) {
+		got, err := s.Client.RevokeTokenWithFormdataBodyWithResponse(ctx, form)
+		if err != nil {
+			return nil, nil, err
+		}
+		return got.HTTPResponse, got.Body, nil
+	})
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	leaving.err = ErrUnavailable
+	if err == nil {
+		s.ended = fmt.Errorf("%w: signed out", ErrSignInAgain)
+		leaving.err = s.ended
+	}
+	s.flight = nil
+	close(leaving.done)
+	return err
+}
+
 func (s *Session) fly(running *flight, refreshToken string) {
 	next, err := s.refresh(refreshToken)
 	s.mutex.Lock()
@@ -116,56 +164,73 @@ func (s *Session) fly(running *flight, refreshToken string) {
 	close(running.done)
 }
 
-// refresh sends the same refresh token until there is an answer: the server gives the same successor again.
 func (s *Session) refresh(refreshToken string) (tokens, error) {
-	form := TokenRequest{GrantType: "refresh_token", RefreshToken: &refreshToken, ClientId: &s.ClientID}
-	if s.ClientSecret != "" {
-		form.ClientSecret = &s.ClientSecret
+	form := TokenRequest{
+		GrantType: "refresh_token", RefreshToken: &refreshToken, ClientId: &s.ClientID, ClientSecret: s.secret(),
 	}
+	var sent time.Time
+	var issued *TokenResponse
+	err := s.answer(context.Background(), func(ctx context.Context) (*http.Response, []byte, error) {
+		sent = s.now()
+		got, err := s.Client.IssueTokenWithFormdataBodyWithResponse(ctx, form)
+		if err != nil {
+			return nil, nil, err
+		}
+		issued = got.JSON200
+		return got.HTTPResponse, got.Body, nil
+	})
+	if refused := (*RefusedError)(nil); errors.As(err, &refused) && refused.Code == "invalid_grant" {
+		return tokens{}, fmt.Errorf("%w: %s", ErrSignInAgain, refused.Description)
+	}
+	if err != nil {
+		return tokens{}, err
+	}
+	if issued == nil {
+		return tokens{}, errors.New("the answer has no tokens")
+	}
+	next, err := understand(*issued, sent, refreshToken)
+	if err == nil && s.Keep != nil {
+		s.Keep(*issued)
+	}
+	return next, err
+}
+
+// answer sends the same request until there is an answer: the server gives the same successor again.
+func (s *Session) answer(ctx context.Context, send func(context.Context) (*http.Response, []byte, error)) error {
 	patience := s.Patience
 	if patience == 0 {
 		patience = 20 * time.Second
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
-		sent := s.now()
-		response, err := s.Client.IssueTokenWithFormdataBodyWithResponse(ctx, form)
+		got, body, err := send(ctx)
 		if err == nil {
-			if response.JSON200 != nil {
-				next, err := understand(*response.JSON200, sent, refreshToken)
-				if err == nil && s.Keep != nil {
-					s.Keep(*response.JSON200)
-				}
-				return next, err
+			if got.StatusCode == http.StatusOK {
+				return nil
 			}
-			if refused := refusal(response); refused != nil {
-				if refused.Error == "invalid_grant" {
-					return tokens{}, fmt.Errorf("%w: %s", ErrSignInAgain, refused.ErrorDescription)
-				}
-				return tokens{}, &RefusedError{*refused}
+			refused := new(RefusedError)
+			if got.StatusCode < 500 && json.Unmarshal(body, refused) == nil && refused.Code != "" {
+				return refused
 			}
-			err = errors.New(response.Status())
-			if response.StatusCode() == http.StatusServiceUnavailable {
-				seconds, _ := strconv.Atoi(response.HTTPResponse.Header.Get("Retry-After"))
-				pause = max(pause, time.Duration(seconds)*time.Second)
-			}
+			err = errors.New(got.Status)
+			seconds, _ := strconv.Atoi(got.Header.Get("Retry-After"))
+			pause = max(pause, time.Duration(seconds)*time.Second)
 		}
 		select {
 		case <-ctx.Done():
-			return tokens{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		case <-time.After(pause/2 + rand.N(pause/2)):
 		}
 	}
 }
 
-func refusal(response *IssueTokenResponse) *IssueTokenError {
-	for _, refused := range []*IssueTokenError{response.JSON400, response.JSON401, response.JSON413} {
-		if refused != nil {
-			return refused
-		}
+// secret is nil for a public client.
+func (s *Session) secret() *string {
+	if s.ClientSecret == "" {
+		return nil
 	}
-	return nil
+	return &s.ClientSecret
 }
 
 func (s *Session) now() time.Time {

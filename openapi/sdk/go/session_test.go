@@ -142,3 +142,33 @@ func TestARevokedGrantAsksForANewSignInOnceAndForAll(t *testing.T) {
 		}
 	}
 }
+
+func TestSigningOutRevokesTheGrant(t *testing.T) {
+	live := client(t, os.Getenv("REGRANT_URL"))
+	first := signIn(t, live)
+	owner, _ := session(t, live, first)
+	copied, turn := session(t, live, first)
+	for range 2 {
+		if err := owner.SignOut(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	turn(10 * time.Minute)
+	for _, left := range []*Session{owner, copied} {
+		if _, err := left.AccessToken(context.Background()); !errors.Is(err, ErrSignInAgain) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestSigningOutWithoutTheServerLeavesTheSessionAsItWas(t *testing.T) {
+	first := signIn(t, client(t, os.Getenv("REGRANT_URL")))
+	session, _ := session(t, client(t, "http://127.0.0.1:1"), first)
+	session.Patience = 200 * time.Millisecond
+	if err := session.SignOut(context.Background()); !errors.Is(err, ErrUnavailable) {
+		t.Fatal(err)
+	}
+	if token, err := session.AccessToken(context.Background()); err != nil || token != first.AccessToken {
+		t.Fatal("the token at hand is still good", err)
+	}
+}

@@ -7,23 +7,30 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import httpx
 from regrant_client import AuthenticatedClient, Client
-from regrant_client.api.tokens import issue_token
-from regrant_client.models import IssueTokenError, TokenRequest, TokenRequestGrantType, TokenResponse
-from regrant_client.types import UNSET
+from regrant_client.api.tokens import issue_token, revoke_token
+from regrant_client.models import (
+    IssueTokenError,
+    RevocationRequest,
+    RevokeTokenError,
+    TokenRequest,
+    TokenRequestGrantType,
+    TokenResponse,
+)
+from regrant_client.types import UNSET, Response
 
 
 class SignInAgain(Exception):
-    """The refresh token is spent, expired or revoked: only a person signing in helps."""
+    """Signed out, or the refresh token is spent, expired or revoked: only a person signing in helps."""
 
 
 class Refused(Exception):
     """The server refused the request for a reason that trying again doesn't change, such as a wrong client."""
 
-    def __init__(self, error: IssueTokenError) -> None:
+    def __init__(self, error: IssueTokenError | RevokeTokenError) -> None:
         super().__init__(f"{error.error.value}: {error.error_description} ({error.error_uri})")
         self.error = error
 
@@ -110,8 +117,32 @@ class Session:
                 self._refreshing = False
                 self._changed.notify_all()
 
+    def sign_out(self) -> None:
+        """Revokes the grant. From then on `access_token` raises `SignInAgain`.
+
+        Raises `Unavailable` or `Refused` when the server has not done it: the session is as it was, so call again.
+        """
+        with self._changed:
+            while self._refreshing:
+                self._changed.wait()
+            if self._ended is not None:
+                return
+            self._refreshing = True
+            body = RevocationRequest(
+                token=self._current.refresh_token,
+                client_id=self._client_id,
+                client_secret=self._client_secret or UNSET,
+            )
+        try:
+            self._answer(lambda: revoke_token.sync_detailed(client=self._client, body=body))
+            with self._changed:
+                self._ended = SignInAgain("signed out")
+        finally:
+            with self._changed:
+                self._refreshing = False
+                self._changed.notify_all()
+
     def _refresh(self) -> _Current:
-        """Sends the same refresh token until there is an answer: the server gives the same successor again."""
         token = self._current.refresh_token
         body = TokenRequest(
             grant_type=TokenRequestGrantType.REFRESH_TOKEN,
@@ -119,24 +150,35 @@ class Session:
             client_id=self._client_id,
             client_secret=self._client_secret or UNSET,
         )
+        try:
+            answer, sent = self._answer(lambda: issue_token.sync_detailed(client=self._client, body=body))
+        except Refused as refused:
+            if refused.error.error.value == "invalid_grant":
+                raise SignInAgain(refused.error.error_description) from refused
+            raise
+        assert isinstance(answer, TokenResponse)
+        current = self._understand(answer, sent, token)
+        self._keep(answer)
+        return current
+
+    def _answer(self, send: Callable[[], Response[Any]]) -> tuple[Any, float]:
+        """Sends the same request until there is an answer: the server gives the same successor again.
+
+        Returns the answer, and when the request was sent.
+        """
         give_up = time.monotonic() + self._patience
         pause = 0.05
         while True:
             sent = self._clock()
             try:
-                response = issue_token.sync_detailed(client=self._client, body=body)
+                response = send()
             except httpx.TransportError as lost:
                 trouble: Exception = lost
             else:
-                answer = response.parsed
-                if isinstance(answer, TokenResponse):
-                    current = self._understand(answer, sent, token)
-                    self._keep(answer)
-                    return current
-                if isinstance(answer, IssueTokenError) and response.status_code < 500:
-                    if answer.error.value == "invalid_grant":
-                        raise SignInAgain(answer.error_description)
-                    raise Refused(answer)
+                if response.status_code == 200:
+                    return response.parsed, sent
+                if isinstance(response.parsed, (IssueTokenError, RevokeTokenError)) and response.status_code < 500:
+                    raise Refused(response.parsed)
                 trouble = Unavailable(f"status {response.status_code.value}")
                 pause = max(pause, float(response.headers.get("Retry-After", "0")))
             if time.monotonic() + pause > give_up:

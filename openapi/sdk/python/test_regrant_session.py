@@ -113,6 +113,27 @@ class SessionTest(unittest.TestCase):
             with self.assertRaises(SignInAgain):
                 session.access_token()
 
+    def test_signing_out_revokes_the_grant(self) -> None:
+        with Client(base_url=URL) as client:
+            first = sign_in(client)
+            copy = Session(client, first, CLIENT, SECRET, clock=self.clock)
+            session = Session(client, first, CLIENT, SECRET, clock=self.clock)
+            session.sign_out()
+            session.sign_out()
+            with self.assertRaises(SignInAgain):
+                session.access_token()
+            self.clock.now += 600
+            with self.assertRaises(SignInAgain):
+                copy.access_token()
+
+    def test_signing_out_without_the_server_leaves_the_session_as_it_was(self) -> None:
+        with Client(base_url=URL) as client, Client(base_url="http://127.0.0.1:1") as nowhere:
+            first = sign_in(client)
+            session = Session(nowhere, first, CLIENT, SECRET, clock=self.clock, patience=0.2)
+            with self.assertRaises(Unavailable):
+                session.sign_out()
+            self.assertEqual(session.access_token(), first.access_token)
+
 
 if __name__ == "__main__":
     unittest.main()

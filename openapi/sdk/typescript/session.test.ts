@@ -106,3 +106,28 @@ test("a revoked grant asks for a new sign-in, once and for all", async () => {
   await assert.rejects(session!.accessToken(), SignInAgain);
   await assert.rejects(session!.accessToken(), SignInAgain);
 });
+
+test("signing out revokes the grant, for all tabs", async () => {
+  const client = createClient<paths>({ baseUrl: url });
+  const store = new MemoryStore();
+  const first = await signIn(client);
+  const [session, tab] = [0, 1].map(() => new Session(client, { ...credentials, store, clock, name: "leaving" }));
+  const copy = new Session(client, { ...credentials, clock, name: "copy" });
+  await session!.begin(first);
+  await copy.begin(first);
+  await session!.signOut();
+  await session!.signOut();
+  await assert.rejects(session!.accessToken(), SignInAgain);
+  await assert.rejects(tab!.accessToken(), SignInAgain);
+  now += lifetime;
+  await assert.rejects(copy.accessToken(), SignInAgain);
+});
+
+test("signing out without the server leaves the session as it was", async () => {
+  const first = await signIn(createClient<paths>({ baseUrl: url }));
+  const nowhere = createClient<paths>({ baseUrl: "http://127.0.0.1:9" });
+  const session = new Session(nowhere, { ...credentials, clock, name: "stuck", patience: 200 });
+  await session.begin(first);
+  await assert.rejects(session.signOut(), Unavailable);
+  assert.equal(await session.accessToken(), first.access_token);
+});

@@ -5,8 +5,11 @@ import type { components, paths } from "./regrant.d.ts";
 
 export type TokenResponse = components["schemas"]["TokenResponse"];
 export type TokenError = components["schemas"]["IssueTokenError"];
+export type RevocationError = components["schemas"]["RevokeTokenError"];
 
-/** The refresh token is spent, expired or revoked: only a person signing in helps. */
+const headers = { "Content-Type": "application/x-www-form-urlencoded" };
+
+/** Signed out, or the refresh token is spent, expired or revoked: only a person signing in helps. */
 export class SignInAgain extends Error {
   override name = "SignInAgain";
 }
@@ -14,8 +17,8 @@ export class SignInAgain extends Error {
 /** The server refused the request for a reason that trying again doesn't change, such as a wrong client. */
 export class Refused extends Error {
   override name = "Refused";
-  readonly error: TokenError;
-  constructor(error: TokenError) {
+  readonly error: TokenError | RevocationError;
+  constructor(error: TokenError | RevocationError) {
     super(`${error.error}: ${error.error_description} (${error.error_uri})`);
     this.error = error;
   }
@@ -104,53 +107,84 @@ export class Session {
     return tokens.accessToken;
   }
 
+  /**
+   * Revokes the grant. From then on `accessToken` throws SignInAgain, in all tabs that share the store.
+   * @throws Unavailable, Refused when the server has not done it: the session is as it was, so call again.
+   */
+  async signOut(): Promise<void> {
+    await this.#refreshing?.catch(() => undefined);
+    await this.#locked(async () => {
+      const { store } = this.#options;
+      const tokens = await store.load();
+      if (!tokens) return;
+      await this.#answer(() =>
+        this.#client.POST("/oauth2/revoke", { body: { token: tokens.refreshToken, ...this.#credentials() }, headers }),
+      );
+      await store.save(undefined);
+    });
+  }
+
   /** One tab at a time. What another tab has fetched meanwhile is taken as it is. */
   #refreshLocked(): Promise<string> {
-    const refresh = async (): Promise<string> => {
+    return this.#locked(async () => {
       const tokens = await this.#options.store.load();
       if (!tokens) throw new SignInAgain("nobody is signed in");
       return this.#options.clock() < tokens.refreshAt ? tokens.accessToken : this.#refresh(tokens);
-    };
-    const locks: LockManager | undefined = globalThis.navigator?.locks;
-    return locks ? Promise.resolve(locks.request(`regrant:${this.#options.name}`, refresh)) : refresh();
+    });
   }
 
-  /** Sends the same refresh token until there is an answer: the server gives the same successor again. */
+  #locked<T>(act: () => Promise<T>): Promise<T> {
+    const locks: LockManager | undefined = globalThis.navigator?.locks;
+    return locks ? Promise.resolve(locks.request(`regrant:${this.#options.name}`, act)) : act();
+  }
+
   async #refresh(tokens: Tokens): Promise<string> {
-    const { store, clock, patience, clientId, clientSecret } = this.#options;
+    const { store } = this.#options;
+    try {
+      const { data, sent } = await this.#answer(() =>
+        this.#client.POST("/oauth2/token", {
+          body: { grant_type: "refresh_token", refresh_token: tokens.refreshToken, ...this.#credentials() },
+          headers,
+        }),
+      );
+      if (!data) throw new TypeError("the answer has no tokens");
+      const next = this.#understand(data, sent, tokens.refreshToken);
+      await store.save(next);
+      return next.accessToken;
+    } catch (thrown) {
+      if (!(thrown instanceof Refused) || thrown.error.error !== "invalid_grant") throw thrown;
+      await store.save(undefined);
+      throw new SignInAgain(thrown.error.error_description, { cause: thrown });
+    }
+  }
+
+  /** Sends the same request until there is an answer: the server gives the same successor again. */
+  async #answer<T>(
+    send: () => Promise<{ data?: T; error?: TokenError | RevocationError; response: Response }>,
+  ): Promise<{ data: T | undefined; sent: number }> {
+    const { clock, patience } = this.#options;
     const giveUp = performance.now() + patience;
     for (let pause = 50; ; pause = Math.min(pause * 2, 5_000)) {
       const sent = clock();
       let trouble: unknown;
       try {
-        const { data, error, response } = await this.#client.POST("/oauth2/token", {
-          body: {
-            grant_type: "refresh_token",
-            refresh_token: tokens.refreshToken,
-            client_id: clientId,
-            ...(clientSecret === undefined ? {} : { client_secret: clientSecret }),
-          },
-          headers: { "Content-Type": "application/x-www-form-urlencoded" },
-        });
-        if (data) {
-          const next = this.#understand(data, sent, tokens.refreshToken);
-          await store.save(next);
-          return next.accessToken;
-        }
-        if (response.status < 500 && error) {
-          if (error.error !== "invalid_grant") throw new Refused(error);
-          await store.save(undefined);
-          throw new SignInAgain(error.error_description);
-        }
+        const { data, error, response } = await send();
+        if (response.ok) return { data, sent };
+        if (response.status < 500 && error) throw new Refused(error);
         trouble = new Error(`status ${response.status}`);
         pause = Math.max(pause, 1_000 * Number(response.headers.get("Retry-After") ?? 0));
       } catch (thrown) {
-        if (thrown instanceof SignInAgain || thrown instanceof Refused) throw thrown;
+        if (thrown instanceof Refused) throw thrown;
         trouble = thrown;
       }
       if (performance.now() + pause > giveUp) throw new Unavailable(String(trouble), { cause: trouble });
       await new Promise((resolve) => setTimeout(resolve, pause * (0.5 + Math.random() / 2)));
     }
+  }
+
+  #credentials(): { client_id: string; client_secret?: string } {
+    const { clientId, clientSecret } = this.#options;
+    return { client_id: clientId, ...(clientSecret === undefined ? {} : { client_secret: clientSecret }) };
   }
 
   #understand(tokens: TokenResponse, sent: number, previous: string | undefined): Tokens {

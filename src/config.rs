@@ -31,6 +31,8 @@ pub struct Config {
     pub secret_file: Option<PathBuf>,
     /// The server's secret itself, in base64url. Prefer the file.
     pub secret: Option<SecretText>,
+    /// Files with secrets that are accepted but make nothing: the one before, or the next one while nodes are given it.
+    pub other_secret_files: Vec<PathBuf>,
     /// Where health and metrics are served; never on the public address.
     pub management_listen: SocketAddr,
     /// Proxies whose `X-Forwarded-For` is believed.
@@ -41,6 +43,8 @@ pub struct Config {
     pub oauth21: bool,
     /// The algorithm of new signing keys.
     pub signing_algorithm: SigningAlgorithm,
+    /// Days after which a signing key is replaced; 0 means never.
+    pub signing_key_days: u32,
     /// The form of the log.
     pub log_format: LogFormat,
     /// How long things live.
@@ -124,11 +128,13 @@ impl Default for Config {
             store: "sqlite:regrant-data/regrant.db".into(),
             secret_file: None,
             secret: None,
+            other_secret_files: Vec::new(),
             management_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
             trusted_proxies: Vec::new(),
             audience: String::new(),
             oauth21: false,
             signing_algorithm: SigningAlgorithm::default(),
+            signing_key_days: 90,
             log_format: LogFormat::default(),
             lifetimes: Lifetimes::default(),
             passwords: Passwords::default(),
@@ -200,6 +206,7 @@ impl Config {
             .try_parsing(true)
             .list_separator(",")
             .with_list_parse_key("trusted_proxies")
+            .with_list_parse_key("other_secret_files")
             .ignore_empty(true);
         settings
             .add_source(environment)
@@ -303,17 +310,23 @@ impl Config {
         Ok(self.issuer_url()?.as_str().trim_end_matches('/').to_owned())
     }
 
-    /// The server's secret, from `secret` or `secret_file`.
+    /// The server's secret, from `secret` or `secret_file`, with those of `other_secret_files`.
     ///
     /// # Errors
     /// [`ConfigError`] says how to make one.
     pub fn server_secret(&self) -> Result<ServerSecret, ConfigError> {
-        let text = match (&self.secret, &self.secret_file) {
-            (Some(text), _) => return Ok(ServerSecret::parse(text.expose())?),
-            (None, Some(file)) => std::fs::read_to_string(file)
-                .map_err(|error| ConfigError::Unreadable(format!("secret_file {}: {error}", file.display())))?,
+        let secret = match (&self.secret, &self.secret_file) {
+            (Some(text), _) => ServerSecret::parse(text.expose())?,
+            (None, Some(file)) => secret_in("secret_file", file)?,
             (None, None) => return Err(ConfigError::NoSecret),
         };
-        Ok(ServerSecret::parse(SecretText::new(text).expose())?)
+        let others = self.other_secret_files.iter().map(|file| secret_in("other_secret_files", file));
+        Ok(secret.accepting(others.collect::<Result<_, _>>()?)?)
     }
+}
+
+fn secret_in(setting: &str, file: &Path) -> Result<ServerSecret, ConfigError> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| ConfigError::Unreadable(format!("{setting} {}: {error}", file.display())))?;
+    Ok(ServerSecret::parse(SecretText::new(text).expose())?)
 }

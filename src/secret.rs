@@ -85,8 +85,12 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     hash
 }
 
-/// The secret of the server, 32 bytes. All nodes of one deployment share it; no store holds it.
-pub struct ServerSecret(Zeroizing<[u8; 32]>);
+/// The secret of the server, 32 bytes, and others that are accepted but make nothing new: the one before, or the next one
+/// while the nodes are given it. All nodes of one deployment share it; no store holds it.
+pub struct ServerSecret {
+    bytes: Zeroizing<[u8; 32]>,
+    others: Vec<Self>,
+}
 
 /// Says what the server's secret must look like.
 #[derive(Debug, thiserror::Error)]
@@ -99,12 +103,34 @@ pub enum InvalidServerSecret {
     /// Bytes that no random generator gives.
     #[error("the secret is not random; make one with: openssl rand 32 | basenc --base64url | tr -d '='")]
     Weak,
+    /// Two secrets whose tokens can't be told apart.
+    #[error("two of the secrets have the same key id (1 in 256 have); make another one")]
+    SameId,
 }
 
 impl ServerSecret {
     /// A new secret.
     pub fn generate() -> Self {
-        Self(Zeroizing::new(random_bytes()))
+        Self { bytes: Zeroizing::new(random_bytes()), others: vec![] }
+    }
+
+    /// The same secret, which accepts what others made.
+    ///
+    /// # Errors
+    /// [`InvalidServerSecret::SameId`].
+    pub fn accepting(mut self, others: Vec<Self>) -> Result<Self, InvalidServerSecret> {
+        let mut ids: Vec<u8> = others.iter().chain([&self]).map(Self::key_id).collect();
+        ids.sort_unstable();
+        if ids.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(InvalidServerSecret::SameId);
+        }
+        self.others = others;
+        Ok(self)
+    }
+
+    /// This secret, then the others that are accepted.
+    pub fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.others)
     }
 
     /// Reads base64url text, with or without padding.
@@ -121,12 +147,12 @@ impl ServerSecret {
         if changes < 15 {
             return Err(InvalidServerSecret::Weak);
         }
-        Ok(Self(Zeroizing::new(bytes)))
+        Ok(Self { bytes: Zeroizing::new(bytes), others: vec![] })
     }
 
     /// The base64url form, to write to a secret file.
     pub fn to_text(&self) -> SecretText {
-        SecretText::new(URL_SAFE_NO_PAD.encode(self.0.as_ref()))
+        SecretText::new(URL_SAFE_NO_PAD.encode(self.bytes.as_ref()))
     }
 
     /// One byte that says which secret made a token, so that older secrets can be kept while newer ones
@@ -146,9 +172,12 @@ impl ServerSecret {
 
     /// An encryption key for one purpose.
     pub fn sealing_key(&self, purpose: &'static [u8]) -> SealingKey {
-        let mut bytes = Zeroizing::new([0; 32]);
-        self.derive(purpose, bytes.as_mut());
-        SealingKey { key_id: self.key_id(), key: aes_key(&bytes) }
+        let derive = |secret: &Self| {
+            let mut bytes = Zeroizing::new([0; 32]);
+            secret.derive(purpose, bytes.as_mut());
+            (secret.key_id(), aes_key(&bytes))
+        };
+        SealingKey { current: derive(self), others: self.others.iter().map(derive).collect() }
     }
 
     fn derive(&self, purpose: &[u8], out: &mut [u8]) {
@@ -161,7 +190,7 @@ impl ServerSecret {
         let info = [b"regrant 1: ".as_slice(), purpose];
         let length = Length(out.len());
         let derived = hkdf::Salt::new(hkdf::HKDF_SHA256, b"regrant")
-            .extract(self.0.as_ref())
+            .extract(self.bytes.as_ref())
             .expand(&info, length)
             .and_then(|okm| okm.fill(out));
         #[expect(clippy::expect_used, reason = "HKDF fails only for more than 8,160 bytes")]
@@ -182,8 +211,8 @@ fn aes_key(bytes: &[u8; 32]) -> LessSafeKey {
 
 /// Encrypts what the store must not read: AES-256-GCM with a random nonce, bound to a context.
 pub struct SealingKey {
-    key_id: u8,
-    key: LessSafeKey,
+    current: (u8, LessSafeKey),
+    others: Vec<(u8, LessSafeKey)>,
 }
 
 /// The sealed bytes were changed, moved to another context, or sealed under another secret.
@@ -196,11 +225,19 @@ impl SealingKey {
     pub fn seal(&self, plain: &[u8], context: &[u8]) -> Vec<u8> {
         let nonce: [u8; 12] = random_bytes();
         let mut sealed = plain.to_vec();
-        let done =
-            self.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context), &mut sealed);
+        let done = self.current.1.seal_in_place_append_tag(
+            Nonce::assume_unique_for_key(nonce),
+            Aad::from(context),
+            &mut sealed,
+        );
         #[expect(clippy::expect_used, reason = "AES-GCM fails only above 64 GiB")]
         done.expect("a short text is sealed");
-        [&[self.key_id], nonce.as_slice(), &sealed].concat()
+        [&[self.current.0], nonce.as_slice(), &sealed].concat()
+    }
+
+    /// Whether it was sealed under the current secret.
+    pub fn is_current(&self, sealed: &[u8]) -> bool {
+        sealed.first() == Some(&self.current.0)
     }
 
     /// Decrypts what [`seal`](Self::seal) made.
@@ -210,12 +247,11 @@ impl SealingKey {
     pub fn open(&self, sealed: &[u8], context: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unsealable> {
         let (key_id, rest) = sealed.split_first().ok_or(Unsealable)?;
         let (nonce, ciphertext) = rest.split_at_checked(12).ok_or(Unsealable)?;
-        if *key_id != self.key_id {
-            return Err(Unsealable);
-        }
+        let known = std::iter::once(&self.current).chain(&self.others);
+        let (_, key) = known.into_iter().find(|(id, _)| id == key_id).ok_or(Unsealable)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Unsealable)?;
         let mut plain = Zeroizing::new(ciphertext.to_vec());
-        let length = self.key.open_in_place(nonce, Aad::from(context), &mut plain).map_err(|_| Unsealable)?.len();
+        let length = key.open_in_place(nonce, Aad::from(context), &mut plain).map_err(|_| Unsealable)?.len();
         plain.truncate(length);
         Ok(plain)
     }
@@ -250,6 +286,20 @@ mod tests {
             changed[i] ^= 1;
             assert!(key.open(&changed, b"here").is_err(), "byte {i}");
         }
+    }
+
+    #[test]
+    fn what_another_accepted_secret_sealed_opens_and_nothing_is_sealed_under_it() {
+        let old = ServerSecret::parse(&URL_SAFE_NO_PAD.encode(sha256(b"old"))).unwrap();
+        let sealed = old.sealing_key(b"test").seal(b"plain", b"here");
+        let new = ServerSecret::parse(&URL_SAFE_NO_PAD.encode(sha256(b"new"))).unwrap();
+        assert!(new.sealing_key(b"test").open(&sealed, b"here").is_err());
+        let both = new.accepting(vec![old]).unwrap().sealing_key(b"test");
+        assert_eq!(both.open(&sealed, b"here").unwrap().as_slice(), b"plain");
+        assert!(!both.is_current(&sealed) && both.is_current(&both.seal(b"plain", b"here")));
+        let secret = ServerSecret::generate();
+        let same = ServerSecret::parse(secret.to_text().expose()).unwrap();
+        assert!(matches!(secret.accepting(vec![same]), Err(InvalidServerSecret::SameId)));
     }
 
     #[test]

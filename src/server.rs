@@ -32,6 +32,8 @@ const MAX_HEADER_BYTES: usize = 32 * 1024;
 const MAX_STREAMS: u32 = 64;
 /// How long requests in flight may take to finish after a shutdown began.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How often the signing keys are looked at; much less than they are published ahead.
+const KEY_MAINTENANCE: Duration = Duration::from_secs(30);
 /// Pause after the system refused to accept: out of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -59,13 +61,29 @@ pub async fn run(
     let public = tokio::spawn(accept(listeners.public, endpoint, stopped.clone()));
     let management =
         listeners.management.map(|listener| tokio::spawn(accept(listener, http::management(&app), stopped)));
+    let maintenance = tokio::spawn(maintain_keys(app, stop.subscribe()));
     shutdown.await;
     tracing::info!("shutting down: finishing the requests in flight");
     stop.send_replace(true);
+    maintenance.abort();
     for served in std::iter::once(public).chain(management) {
         served.await.map_err(io::Error::other)??;
     }
     Ok(())
+}
+
+/// Keeps the signing keys up to date. While the store can't answer, those that are known stay in use.
+async fn maintain_keys(app: Arc<App>, mut stopped: tokio::sync::watch::Receiver<bool>) {
+    let mut clock = tokio::time::interval(KEY_MAINTENANCE);
+    loop {
+        tokio::select! {
+            _ = stopped.changed() => return,
+            _ = clock.tick() => {}
+        }
+        if let Err(error) = app.issuer.signing().maintain(app.store.as_ref()).await {
+            tracing::warn!(%error, "the signing keys could not be looked at");
+        }
+    }
 }
 
 /// Accepts connections until told to stop, then drains them.

@@ -50,6 +50,8 @@ mod revocation;
 mod session_contract;
 #[path = "it/sign_in.rs"]
 mod sign_in;
+#[path = "it/signing_keys.rs"]
+mod signing_keys;
 #[path = "it/store_contract.rs"]
 mod store_contract;
 #[path = "it/support.rs"]

@@ -6,7 +6,7 @@ use clap::Args;
 use url::Host;
 
 use super::{Outcome, Refused, assemble};
-use crate::{App, clock::Clock, config::Config, store};
+use crate::{App, clock::Clock, config::Config, store, token::keys::FirstKey};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -17,7 +17,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments) -> Outcome {
     let config = Config::read(arguments.config.as_deref())?;
-    let app = ready_app(&config).await?;
+    let app = ready_app(&config, FirstKey::Refuse).await?;
     for advice in app.store.advice().await? {
         eprintln!("warning: {advice}");
     }
@@ -27,7 +27,7 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
 
 /// Checks everything that production needs, and puts the server together. All that is wrong is told at
 /// once, each with what to do.
-pub(super) async fn ready_app(config: &Config) -> Result<Arc<App>, Refused> {
+pub(super) async fn ready_app(config: &Config, first_key: FirstKey) -> Result<Arc<App>, Refused> {
     let mut problems = Vec::new();
     problems.extend(config.validate().err().map(|error| error.to_string()));
     problems.extend(config.branding.load_logo().err().map(|error| error.to_string()));
@@ -45,7 +45,7 @@ pub(super) async fn ready_app(config: &Config) -> Result<Arc<App>, Refused> {
             problems.extend(store.warnings().await?.into_iter().map(|warning| format!("store: {warning}")));
             problems.extend(demo_problem(store.as_ref()).await?);
             if let (Some(secret), true) = (&secret, problems.is_empty()) {
-                return assemble(config, secret, store, false).await;
+                return assemble(config, secret, store, first_key, false).await;
             }
         }
     }

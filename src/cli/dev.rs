@@ -23,6 +23,7 @@ use crate::{
     secret::{ClientSecretHash, SecretText, ServerSecret},
     server::{self, Listeners},
     store::{self, RotationPolicy},
+    token::keys::FirstKey,
 };
 
 #[derive(Args)]
@@ -77,7 +78,7 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
         false => own_secret(&arguments.data)?,
     };
     let store = store::open(&config.store, Clock::system()).await?;
-    let app = assemble(&config, &secret, store, true).await?;
+    let app = assemble(&config, &secret, store, FirstKey::Make, true).await?;
     create_demo_records(&app).await?;
 
     let management = match TcpListener::bind(config.management_listen).await {

@@ -104,7 +104,7 @@ async fn explain(common: Common) -> Outcome {
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text)?;
     let text = SecretText::new(text.trim().to_owned());
-    let Some(token) = RefreshTokenKeys::new(&secret, &[]).decode(text.expose()) else {
+    let Some(token) = RefreshTokenKeys::new(&secret).decode(text.expose()) else {
         let why = "not issued under this server's secret: cut short, changed, or of another deployment";
         return report(&json!({ "why": why }), &common);
     };

@@ -6,6 +6,7 @@ mod check;
 mod client;
 mod dev;
 mod grant;
+mod key;
 mod openapi;
 mod serve;
 mod user;
@@ -22,7 +23,10 @@ use crate::{
     secret::ServerSecret,
     store::{self, Store},
     telemetry,
-    token::{Issuer, keys::SigningKeys},
+    token::{
+        Issuer,
+        keys::{FirstKey, SigningKeys},
+    },
 };
 
 /// An OAuth 2.0 authorization server whose refresh is right under any retry.
@@ -44,7 +48,7 @@ enum Command {
     /// Try it out: no configuration, demo records, loopback only
     Dev(dev::Arguments),
     /// Run in production
-    Serve(serve::Arguments),
+    Serve(serve::Flags),
     /// Make all of serve's start-up checks, then exit
     Check(check::Arguments),
     /// Register and change clients
@@ -56,6 +60,9 @@ enum Command {
     /// Look into grants: list, show, revoke, explain
     #[command(subcommand)]
     Grant(grant::Command),
+    /// Look at the signing keys and replace them
+    #[command(subcommand)]
+    Key(key::Command),
     /// Print the OpenAPI document
     Openapi(openapi::Arguments),
 }
@@ -133,6 +140,7 @@ pub fn main() -> ExitCode {
             Command::Client(command) => client::run(command).await,
             Command::User(command) => user::run(command).await,
             Command::Grant(command) => grant::run(command).await,
+            Command::Key(command) => key::run(command).await,
             Command::Openapi(arguments) => openapi::run(arguments),
         }
     });
@@ -152,9 +160,10 @@ async fn assemble(
     config: &Config,
     secret: &ServerSecret,
     store: Arc<dyn Store>,
+    first_key: FirstKey,
     demo: bool,
 ) -> Result<Arc<App>, Refused> {
-    let signing = SigningKeys::load(store.as_ref(), secret, config.signing_algorithm).await?;
+    let signing = SigningKeys::load(store.as_ref(), secret, config, first_key).await?;
     let issuer = Issuer::new(config, config.issuer_text()?, secret, signing);
     let passwords = PasswordKeeper::start(&config.passwords, secret)?;
     let sessions = BrowserSessions::new(&config.lifetimes, secret);

@@ -1,19 +1,29 @@
 //! `regrant serve`: production. It starts only when every check of `regrant check` passes.
 
+use clap::Args;
 use tokio::net::TcpListener;
 
 use super::{Outcome, Refused, asked_to_stop, check, start_log};
 use crate::{
     config::Config,
     server::{self, Listeners},
+    token::keys::FirstKey,
 };
 
-pub(super) use super::check::Arguments;
+#[derive(Args)]
+pub(super) struct Flags {
+    #[command(flatten)]
+    settings: check::Arguments,
+    /// Make the first signing key: for a store that is new. Without it, a store without keys is one that lost them
+    #[arg(long)]
+    init_keys: bool,
+}
 
-pub(super) async fn run(arguments: Arguments) -> Outcome {
-    let config = Config::read(arguments.config.as_deref())?;
+pub(super) async fn run(arguments: Flags) -> Outcome {
+    let config = Config::read(arguments.settings.config.as_deref())?;
     start_log(&config);
-    let app = check::ready_app(&config).await?;
+    let first_key = if arguments.init_keys { FirstKey::Make } else { FirstKey::Refuse };
+    let app = check::ready_app(&config, first_key).await?;
     for advice in app.store.advice().await? {
         tracing::warn!("{advice}");
     }

@@ -158,7 +158,7 @@ impl MetadataEndpoint {
     /// Verify access tokens with them; look a token's key up by `kid`.
     #[oai(path = "/.well-known/jwks.json", method = "get", operation_id = "getJwks", tag = "Tag::Discovery")]
     async fn jwks(&self, Data(app): Data<&Arc<App>>) -> Answer<JwkSet> {
-        cacheable(&app.issuer.signing().jwks())
+        cacheable(&app.issuer.signing().jwks(app.store.now()))
     }
 }
 

@@ -44,7 +44,7 @@ impl BrowserSessions {
     /// Derives the keys.
     pub fn new(lifetimes: &Lifetimes, secret: &ServerSecret) -> Self {
         Self {
-            keys: EnvelopeKeys::new(KIND, secret, &[]),
+            keys: EnvelopeKeys::new(KIND, secret),
             form_key: secret.mac_key(b"forms"),
             idle_ms: i64::from(lifetimes.session_idle_seconds) * 1000,
             absolute_ms: i64::from(lifetimes.session_absolute_seconds) * 1000,

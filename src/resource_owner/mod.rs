@@ -165,6 +165,11 @@ impl PasswordKeeper {
         };
         if let Some(phc) = rehash {
             self.store_rehash(store, &owner, &phc).await;
+        } else if let Some(change) = self.reseal(&owner)? {
+            // The login has already succeeded; when this fails, the next one tries again.
+            if let Err(error) = store.change_owner(owner.id(), change).await {
+                tracing::warn!(owner = %owner.id(), %error, "password not sealed anew");
+            }
         }
         Ok(AuthenticatedOwner { id: owner.id(), epoch: owner.epoch, subject: owner.subject })
     }
@@ -207,6 +212,18 @@ impl PasswordKeeper {
         let password = Password::parse_new(password.expose(), self.minimum_length)?;
         let phc = self.pool.hash(password).await?;
         Ok(self.seal.seal(phc.as_bytes(), &context(id)))
+    }
+
+    /// The change that seals a password hash under the current secret, when it isn't yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when it opens under none of the accepted secrets.
+    pub fn reseal(&self, owner: &OwnerRecord) -> Result<Option<OwnerChange>, StoreError> {
+        if self.seal.is_current(&owner.sealed_password) {
+            return Ok(None);
+        }
+        let sealed = self.seal.seal(self.open(owner)?.expose().as_bytes(), &context(owner.id()));
+        Ok(Some(OwnerChange::Rehash { expected: owner.sealed_password.clone(), sealed }))
     }
 
     fn open(&self, owner: &OwnerRecord) -> Result<SecretText, StoreError> {

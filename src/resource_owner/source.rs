@@ -66,7 +66,7 @@ pub(super) struct Sources {
 impl Sources {
     pub(super) fn new(secret: &ServerSecret) -> Self {
         Self {
-            devices: EnvelopeKeys::new(DEVICE, secret, &[]),
+            devices: EnvelopeKeys::new(DEVICE, secret),
             buckets: secret.mac_key(b"guesses of passwords"),
             crowds: Mutex::default(),
             shut_out: Mutex::default(),

@@ -316,4 +316,7 @@ pub struct SealedKey {
     pub sealed: Vec<u8>,
     /// When it was made.
     pub created_at: Timestamp,
+    /// From when on it signs; it is published before that.
+    #[serde(default)]
+    pub active_from: Timestamp,
 }

@@ -30,7 +30,7 @@ pub struct AuthorizationCodeKeys(EnvelopeKeys);
 impl AuthorizationCodeKeys {
     /// Derives the keys.
     pub fn new(secret: &ServerSecret) -> Self {
-        Self(EnvelopeKeys::new(KIND, secret, &[]))
+        Self(EnvelopeKeys::new(KIND, secret))
     }
 
     /// Reads a code that we issued; `None` for everything else, without asking the store.

@@ -111,7 +111,7 @@ impl DeviceCodes {
     /// Derives the keys.
     pub fn new(secret: &ServerSecret) -> Self {
         Self {
-            texts: EnvelopeKeys::new(KIND, secret, &[]),
+            texts: EnvelopeKeys::new(KIND, secret),
             addresses: secret.mac_key(b"user codes"),
             grants: secret.mac_key(b"grants of device codes"),
             attempts: secret.mac_key(b"guesses of user codes"),

@@ -80,11 +80,11 @@ pub struct Kind {
     pub purpose: &'static [u8],
 }
 
-/// The MAC keys of one kind: the current one seals, older ones still verify.
+/// The MAC keys of one kind: the current one seals, those of other accepted secrets verify.
 pub struct EnvelopeKeys {
     kind: Kind,
     current: (u8, hmac::Key),
-    older: Vec<(u8, hmac::Key)>,
+    others: Vec<(u8, hmac::Key)>,
 }
 
 impl fmt::Debug for EnvelopeKeys {
@@ -95,9 +95,9 @@ impl fmt::Debug for EnvelopeKeys {
 
 impl EnvelopeKeys {
     /// Derives the keys.
-    pub fn new(kind: Kind, current: &ServerSecret, older: &[ServerSecret]) -> Self {
+    pub fn new(kind: Kind, secret: &ServerSecret) -> Self {
         let derive = |secret: &ServerSecret| (secret.key_id(), secret.mac_key(kind.purpose));
-        Self { kind, current: derive(current), older: older.iter().map(derive).collect() }
+        Self { kind, current: derive(secret), others: secret.all().skip(1).map(derive).collect() }
     }
 
     /// The key that seals what is new.
@@ -106,7 +106,7 @@ impl EnvelopeKeys {
     }
 
     fn key(&self, id: u8) -> Option<&hmac::Key> {
-        std::iter::once(&self.current).chain(&self.older).find(|(known, _)| *known == id).map(|(_, key)| key)
+        std::iter::once(&self.current).chain(&self.others).find(|(known, _)| *known == id).map(|(_, key)| key)
     }
 
     /// The text. The same envelope and key give the same text on every node.
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn the_same_envelope_is_the_same_text_on_every_node() {
         let secret = ServerSecret::generate();
-        let (node_a, node_b) = (EnvelopeKeys::new(KIND, &secret, &[]), EnvelopeKeys::new(KIND, &secret, &[]));
+        let (node_a, node_b) = (EnvelopeKeys::new(KIND, &secret), EnvelopeKeys::new(KIND, &secret));
         let envelope = envelope();
         let text = node_a.seal(&envelope, secret.key_id());
         assert_eq!(text.expose(), node_b.seal(&envelope, secret.key_id()).expose());
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn a66_a_text_changed_in_any_bit_is_refused() {
         let secret = ServerSecret::generate();
-        let keys = EnvelopeKeys::new(KIND, &secret, &[]);
+        let keys = EnvelopeKeys::new(KIND, &secret);
         let text = keys.seal(&envelope(), secret.key_id());
         for i in 0..text.expose().len() {
             for bit in 0..8 {
@@ -211,19 +211,20 @@ mod tests {
     #[test]
     fn one_kind_does_not_pass_for_another() {
         let secret = ServerSecret::generate();
-        let text = EnvelopeKeys::new(KIND, &secret, &[]).seal(&envelope(), secret.key_id());
+        let text = EnvelopeKeys::new(KIND, &secret).seal(&envelope(), secret.key_id());
         let other_domain = Kind { domain: b"te2", ..KIND };
         let other_purpose = Kind { purpose: b"other tests", ..KIND };
         for other in [other_domain, other_purpose] {
-            assert!(EnvelopeKeys::new(other, &secret, &[]).open(text.expose()).is_none(), "{other:?}");
+            assert!(EnvelopeKeys::new(other, &secret).open(text.expose()).is_none(), "{other:?}");
         }
     }
 
     #[test]
-    fn texts_of_an_older_secret_verify_while_it_is_kept() {
-        let (old, new) = (ServerSecret::generate(), ServerSecret::generate());
-        let text = EnvelopeKeys::new(KIND, &old, &[]).seal(&envelope(), old.key_id());
-        assert!(EnvelopeKeys::new(KIND, &new, &[]).open(text.expose()).is_none());
-        assert!(EnvelopeKeys::new(KIND, &new, &[old]).open(text.expose()).is_some());
+    fn texts_of_another_secret_verify_while_it_is_accepted() {
+        let secret = |name: &[u8]| ServerSecret::parse(&URL_SAFE_NO_PAD.encode(crate::secret::sha256(name))).unwrap();
+        let text = EnvelopeKeys::new(KIND, &secret(b"old")).seal(&envelope(), secret(b"old").key_id());
+        assert!(EnvelopeKeys::new(KIND, &secret(b"new")).open(text.expose()).is_none());
+        let both = secret(b"new").accepting(vec![secret(b"old")]).unwrap();
+        assert!(EnvelopeKeys::new(KIND, &both).open(text.expose()).is_some());
     }
 }

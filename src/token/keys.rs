@@ -1,51 +1,79 @@
-//! The signing keys: made on first start, sealed in the store, published as a JWK set
-//! ([RFC 7517](https://www.rfc-editor.org/rfc/rfc7517)).
+//! The signing keys: sealed in the store, published as a JWK set ([RFC 7517](https://www.rfc-editor.org/rfc/rfc7517)), and
+//! replaced without a token that nobody can verify.
 //!
-//! Not here: what is signed, see `token/access_token.rs`.
+//! A key is published [`PUBLISHED_AHEAD_MS`] before it signs, so that every cached set holds it by then. It signs until the
+//! next one does, and stays published until the last of its tokens has expired. Each of these times follows from when the
+//! keys sign, so there is no state that two nodes could disagree about.
+//!
+//! Not here: what is signed, see `token/access_token.rs`; how a key is made and opened, see `key_material.rs`.
 
-use std::{collections::HashMap, fmt};
-
-use aws_lc_rs::{
-    encoding::AsDer,
-    rsa::KeySize,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair},
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use jsonwebtoken::{
-    Algorithm, DecodingKey, EncodingKey, Header,
-    jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash},
-};
-use zeroize::Zeroizing;
 
+use jsonwebtoken::{DecodingKey, jwk::JwkSet};
+
+pub use super::key_material::KeyError;
+use super::key_material::{OpenKey, generate, open};
 use crate::{
-    config::SigningAlgorithm,
+    clock::Timestamp,
+    config::{Config, SigningAlgorithm},
     secret::{SealingKey, ServerSecret},
-    store::{SealedKey, Store, StoreError},
+    store::{Created, SealedKey, Store, StoreError},
 };
 
-/// Why the signing keys can't be used: for the operator, at start.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyError {
-    /// The store can't answer.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The keys were sealed under another secret.
-    #[error(
-        "signing key {0} does not open under this secret: start with the secret it was made with (secret or secret_file), or with an empty store"
-    )]
-    Sealed(u32),
-    /// The cryptographic library refuses.
-    #[error("signing key: {0}")]
-    Broken(String),
+/// How long a key is published before it signs, milliseconds: verifiers may keep the set for an hour, see `http/metadata.rs`.
+pub const PUBLISHED_AHEAD_MS: i64 = 65 * 60_000;
+/// How long a retired key stays published at least, milliseconds: access tokens may have lived longer before a setting
+/// changed.
+const RETIRED_AT_LEAST_MS: i64 = 24 * 3_600_000;
+/// On top of the life of access tokens, milliseconds: clocks differ.
+const LEEWAY_MS: i64 = 5 * 60_000;
+const DAY_MS: i64 = 24 * 3_600_000;
+
+/// What to do when the store has no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstKey {
+    /// Make one: the store is new.
+    Make,
+    /// Refuse to start: the store may have lost its keys, and tokens under new ones would hide that.
+    Refuse,
+}
+
+/// What a key does at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    /// Published, signs later.
+    Next,
+    /// Signs.
+    Active,
+    /// Verifies what it signed.
+    Retired,
+    /// Nothing that it signed is alive.
+    Spent,
+}
+
+impl KeyState {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Next => "next",
+            Self::Active => "active",
+            Self::Retired => "retired",
+            Self::Spent => "spent",
+        }
+    }
 }
 
 /// The key that signs, and the set that verifiers see.
 pub struct SigningKeys {
-    header: Header,
-    key: EncodingKey,
-    jwks: JwkSet,
-    verifying: HashMap<String, (SigningAlgorithm, DecodingKey)>,
+    seal: SealingKey,
     algorithm: SigningAlgorithm,
+    /// 0 for never.
+    period_ms: i64,
+    retired_ms: i64,
+    ring: RwLock<Arc<Vec<OpenKey>>>,
 }
 
 impl fmt::Debug for SigningKeys {
@@ -55,134 +83,189 @@ impl fmt::Debug for SigningKeys {
 }
 
 impl SigningKeys {
-    /// Loads the keys, or makes the first one. Nodes that start at the same moment end up with the same key.
+    /// Loads the keys. Nodes that make the first one at the same moment end up with the same.
     ///
     /// # Errors
     /// [`KeyError`].
-    pub async fn load(store: &dyn Store, secret: &ServerSecret, algorithm: SigningAlgorithm) -> Result<Self, KeyError> {
-        let seal = secret.sealing_key(b"signing keys");
+    pub async fn load(
+        store: &dyn Store,
+        secret: &ServerSecret,
+        config: &Config,
+        first: FirstKey,
+    ) -> Result<Self, KeyError> {
+        let keys = Self {
+            seal: secret.sealing_key(b"signing keys"),
+            algorithm: config.signing_algorithm,
+            period_ms: i64::from(config.signing_key_days) * DAY_MS,
+            retired_ms: (i64::from(config.lifetimes.access_token_seconds) * 1000).max(RETIRED_AT_LEAST_MS) + LEEWAY_MS,
+            ring: RwLock::default(),
+        };
         let mut stored = store.signing_keys().await?;
         if stored.is_empty() {
-            store.add_signing_key(&generate(&seal, 1, algorithm, store)?).await?;
+            if first == FirstKey::Refuse {
+                return Err(KeyError::None);
+            }
+            keys.add(store, Timestamp(0)).await?;
             stored = store.signing_keys().await?;
-            tracing::info!(?algorithm, "made the first signing key");
+            tracing::info!(algorithm = keys.algorithm.as_str(), "made the first signing key");
         }
-        let mut loaded = Vec::with_capacity(stored.len());
-        for sealed in &stored {
-            loaded.push(open(&seal, sealed)?);
+        keys.take(&stored)?;
+        Ok(keys)
+    }
+
+    /// Adds the key after all that are stored. Of two nodes that do so at once, one does.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    async fn add(&self, store: &dyn Store, active_from: Timestamp) -> Result<Created, KeyError> {
+        let slot = store.signing_keys().await?.last().map_or(1, |newest| newest.slot.saturating_add(1));
+        let new = generate(&self.seal, slot, self.algorithm, store.now(), active_from)?;
+        Ok(store.add_signing_key(&new).await?)
+    }
+
+    /// Publishes the next key; it signs after [`PUBLISHED_AHEAD_MS`]. Nothing happens while there is one already.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub async fn rotate(&self, store: &dyn Store) -> Result<Created, KeyError> {
+        let (stored, now) = (store.signing_keys().await?, store.now());
+        if stored.last().is_some_and(|newest| now < newest.active_from) {
+            return Ok(Created::Exists);
         }
-        let mut verifying = HashMap::with_capacity(loaded.len());
-        for (_, jwk, algorithm) in &loaded {
-            let key = DecodingKey::from_jwk(jwk).map_err(|error| KeyError::Broken(error.to_string()))?;
-            verifying.extend(jwk.common.key_id.clone().map(|id| (id, (*algorithm, key))));
+        let created = self.add(store, now.plus(PUBLISHED_AHEAD_MS)).await?;
+        self.take(&store.signing_keys().await?)?;
+        Ok(created)
+    }
+
+    /// Replaces all keys at once, because somebody else has one. Every access token that they signed is refused from now
+    /// on; refresh tokens are not concerned.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub async fn replace_compromised(&self, store: &dyn Store) -> Result<(), KeyError> {
+        let before = store.signing_keys().await?;
+        self.add(store, store.now()).await?;
+        for key in before {
+            store.remove_signing_key(key.slot).await?;
         }
-        let jwks = JwkSet { keys: loaded.iter().map(|(_, jwk, _)| jwk.clone()).collect() };
-        let (key, jwk, algorithm) = loaded.pop().ok_or_else(|| KeyError::Broken("the store kept no key".into()))?;
-        let mut header = Header::new(jose(algorithm));
-        // RFC 9068 §2.1: no other kind of JWT can be taken for an access token.
-        header.typ = Some("at+jwt".into());
-        header.kid = jwk.common.key_id;
-        Ok(Self { header, key, jwks, verifying, algorithm })
+        self.take(&store.signing_keys().await?)
+    }
+
+    /// What each node does now and then: publishes the next key when it is due, forgets spent ones, and takes over what
+    /// other nodes changed.
+    ///
+    /// # Errors
+    /// [`KeyError`]; the keys of before stay in use.
+    pub async fn maintain(&self, store: &dyn Store) -> Result<(), KeyError> {
+        let (stored, now) = (store.signing_keys().await?, store.now());
+        let Some(newest) = stored.last() else { return Err(KeyError::None) };
+        // The first key's time is 0: it signed from the start.
+        let signs_from = newest.active_from.max(newest.created_at);
+        if self.period_ms > 0 && now >= signs_from.plus(self.period_ms - PUBLISHED_AHEAD_MS) {
+            if self.add(store, now.plus(PUBLISHED_AHEAD_MS)).await? == Created::Stored {
+                tracing::info!("published the next signing key");
+            }
+        }
+        for (index, key) in stored.iter().enumerate() {
+            if self.state(&stored, index, now) == KeyState::Spent {
+                store.remove_signing_key(key.slot).await?;
+                tracing::info!(slot = key.slot, "forgot a spent signing key");
+            }
+        }
+        self.take(&store.signing_keys().await?)
+    }
+
+    /// The keys of the store with what each does now, oldest first.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub async fn list(&self, store: &dyn Store) -> Result<Vec<(SealedKey, String, KeyState)>, KeyError> {
+        let (stored, now) = (store.signing_keys().await?, store.now());
+        let described = stored.iter().enumerate().map(|(index, key)| {
+            let id = open(&self.seal, key)?.id;
+            Ok((key.clone(), id, self.state(&stored, index, now)))
+        });
+        described.collect()
+    }
+
+    fn state(&self, stored: &[SealedKey], index: usize, now: Timestamp) -> KeyState {
+        let times: Vec<Timestamp> = stored.iter().map(|key| key.active_from).collect();
+        state(&times, index, self.retired_ms, now)
+    }
+
+    fn take(&self, stored: &[SealedKey]) -> Result<(), KeyError> {
+        let known = self.ring();
+        if known.len() == stored.len() && known.iter().zip(stored).all(|(known, stored)| known.sealed == *stored) {
+            return Ok(());
+        }
+        let opened = stored.iter().map(|key| open(&self.seal, key)).collect::<Result<Vec<_>, _>>()?;
+        if opened.is_empty() {
+            return Err(KeyError::None);
+        }
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(opened);
+        Ok(())
+    }
+
+    fn ring(&self) -> Arc<Vec<OpenKey>> {
+        Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Signs claims as an access token.
     ///
     /// # Errors
     /// The library's text, for the log; the client sees `server_error`.
-    pub fn sign(&self, claims: &impl serde::Serialize) -> Result<String, String> {
-        jsonwebtoken::encode(&self.header, claims, &self.key).map_err(|error| error.to_string())
+    pub fn sign(&self, claims: &impl serde::Serialize, now: Timestamp) -> Result<String, String> {
+        let ring = self.ring();
+        let key = ring.iter().rfind(|key| key.sealed.active_from <= now).or(ring.first()).ok_or("no signing key")?;
+        jsonwebtoken::encode(&key.header, claims, &key.signing).map_err(|error| error.to_string())
     }
 
     /// The public keys, as JSON.
-    pub fn jwks(&self) -> serde_json::Value {
-        serde_json::to_value(&self.jwks).unwrap_or_default()
+    pub fn jwks(&self, now: Timestamp) -> serde_json::Value {
+        let ring = self.ring();
+        let keys = self.published(&ring, now).map(|key| key.jwk.clone()).collect();
+        serde_json::to_value(JwkSet { keys }).unwrap_or_default()
     }
 
     /// The key of this id, and the one algorithm that it is for.
-    pub(super) fn verifying(&self, id: &str) -> Option<(SigningAlgorithm, &DecodingKey)> {
-        self.verifying.get(id).map(|(algorithm, key)| (*algorithm, key))
+    pub(super) fn verifying(&self, id: &str, now: Timestamp) -> Option<(SigningAlgorithm, DecodingKey)> {
+        let ring = self.ring();
+        let mut published = self.published(&ring, now);
+        published.find(|key| key.id == id).map(|key| (key.algorithm, key.verifying.clone()))
     }
 
-    /// The algorithm of new tokens.
-    pub const fn algorithm(&self) -> SigningAlgorithm {
-        self.algorithm
+    fn published<'a>(&self, ring: &'a [OpenKey], now: Timestamp) -> impl Iterator<Item = &'a OpenKey> {
+        let times: Vec<Timestamp> = ring.iter().map(|key| key.sealed.active_from).collect();
+        let retired_ms = self.retired_ms;
+        let spent = move |index| state(&times, index, retired_ms, now) == KeyState::Spent;
+        ring.iter().enumerate().filter(move |(index, _)| !spent(*index)).map(|(_, key)| key)
+    }
+
+    /// How long the key that signs has done so, seconds.
+    pub fn age_seconds(&self, now: Timestamp) -> i64 {
+        let ring = self.ring();
+        let active = ring.iter().rfind(|key| key.sealed.active_from <= now).or(ring.first());
+        active.map_or(0, |key| now.since(key.sealed.active_from.max(key.sealed.created_at)).max(0) / 1000)
     }
 }
 
-impl SigningAlgorithm {
-    const ALL: [Self; 3] = [Self::ES256, Self::EdDSA, Self::RS256];
+/// What the key of an index does, given when each signs from.
+fn state(signs_from: &[Timestamp], index: usize, retired_ms: i64, now: Timestamp) -> KeyState {
+    let from = |index: usize| signs_from.get(index).copied();
+    match (from(index), from(index + 1)) {
+        (_, Some(next)) if now >= next.plus(retired_ms) => KeyState::Spent,
+        (_, Some(next)) if now >= next => KeyState::Retired,
+        (Some(from), _) if now >= from || index == 0 => KeyState::Active,
+        _ => KeyState::Next,
+    }
+}
 
-    /// The name that JOSE gives it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ES256 => "ES256",
-            Self::EdDSA => "EdDSA",
-            Self::RS256 => "RS256",
+/// Reads the store's error out of a key's: a node that can't reach its store goes on with the keys it has.
+impl From<KeyError> for StoreError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Store(error) => error,
+            other => Self::Corrupt(other.to_string()),
         }
     }
-}
-
-pub(super) const fn jose(algorithm: SigningAlgorithm) -> Algorithm {
-    match algorithm {
-        SigningAlgorithm::ES256 => Algorithm::ES256,
-        SigningAlgorithm::EdDSA => Algorithm::EdDSA,
-        SigningAlgorithm::RS256 => Algorithm::RS256,
-    }
-}
-
-/// Binds a sealed key to its place and algorithm.
-fn context(slot: u32, algorithm: &str) -> Vec<u8> {
-    format!("signing key {slot} {algorithm}").into_bytes()
-}
-
-fn generate(
-    seal: &SealingKey,
-    slot: u32,
-    algorithm: SigningAlgorithm,
-    store: &dyn Store,
-) -> Result<SealedKey, KeyError> {
-    let broken = |error: &dyn fmt::Display| KeyError::Broken(error.to_string());
-    let pkcs8 = match algorithm {
-        SigningAlgorithm::ES256 => EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
-            .and_then(|pair| pair.to_pkcs8v1())
-            .map(|document| Zeroizing::new(document.as_ref().to_vec())),
-        SigningAlgorithm::EdDSA => Ed25519KeyPair::generate()
-            .and_then(|pair| pair.to_pkcs8v1())
-            .map(|document| Zeroizing::new(document.as_ref().to_vec())),
-        SigningAlgorithm::RS256 => RsaKeyPair::generate(KeySize::Rsa2048)
-            .and_then(|pair| AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&pair))
-            .map(|document| Zeroizing::new(document.as_ref().to_vec())),
-    }
-    .map_err(|error| broken(&error))?;
-    Ok(SealedKey {
-        slot,
-        algorithm: algorithm.as_str().to_owned(),
-        sealed: seal.seal(&pkcs8, &context(slot, algorithm.as_str())),
-        created_at: store.now(),
-    })
-}
-
-fn open(seal: &SealingKey, stored: &SealedKey) -> Result<(EncodingKey, Jwk, SigningAlgorithm), KeyError> {
-    let broken = |error: &dyn fmt::Display| KeyError::Broken(format!("{}: {error}", stored.slot));
-    let algorithm = SigningAlgorithm::ALL
-        .into_iter()
-        .find(|known| known.as_str() == stored.algorithm)
-        .ok_or_else(|| broken(&"unknown algorithm"))?;
-    let pkcs8 = seal
-        .open(&stored.sealed, &context(stored.slot, &stored.algorithm))
-        .map_err(|_| KeyError::Sealed(stored.slot))?;
-    let pem = Zeroizing::new(format!(
-        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
-        STANDARD.encode(pkcs8.as_slice())
-    ));
-    let key = match algorithm {
-        SigningAlgorithm::ES256 => EncodingKey::from_ec_pem(pem.as_bytes()),
-        SigningAlgorithm::EdDSA => EncodingKey::from_ed_pem(pem.as_bytes()),
-        SigningAlgorithm::RS256 => EncodingKey::from_rsa_pem(pem.as_bytes()),
-    }
-    .map_err(|error| broken(&error))?;
-    let mut jwk = Jwk::from_encoding_key(&key, jose(algorithm)).map_err(|error| broken(&error))?;
-    jwk.common.key_id = Some(jwk.thumbprint(ThumbprintHash::SHA256).map_err(|error| broken(&error))?);
-    jwk.common.public_key_use = Some(PublicKeyUse::Signature);
-    Ok((key, jwk, algorithm))
 }

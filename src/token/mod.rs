@@ -9,6 +9,7 @@ pub mod device_code;
 pub mod envelope;
 pub mod explanation;
 pub mod introspection;
+mod key_material;
 pub mod keys;
 pub mod refresh_token;
 pub mod revocation;
@@ -81,7 +82,7 @@ impl Issuer {
             url,
             default_audience: vec![audience],
             signing,
-            refresh: RefreshTokenKeys::new(secret, &[]),
+            refresh: RefreshTokenKeys::new(secret),
             token_ids: TokenIds::new(secret),
             codes: AuthorizationCodeKeys::new(secret),
             code_lifetime_ms: milliseconds(lifetimes.code_seconds),
@@ -282,7 +283,7 @@ impl Issuer {
             scope: &access.scope,
             gid: None,
         };
-        let access_token = SecretText::new(self.signing.sign(&claims).map_err(TokenError::ServerError)?);
+        let access_token = SecretText::new(self.signing.sign(&claims, now).map_err(TokenError::ServerError)?);
         let expires_in = self.access_token_lifetime_ms / 1000;
         Ok(IssuedTokens {
             access_token,
@@ -315,7 +316,7 @@ impl Issuer {
             scope: &live.scope,
             gid: Some(token.grant.to_string()),
         };
-        let access_token = self.signing.sign(&claims).map_err(TokenError::ServerError)?;
+        let access_token = self.signing.sign(&claims, live.now).map_err(TokenError::ServerError)?;
         failpoint::pass("after signing");
         let refresh_token =
             refreshable.then(|| (self.refresh.encode(token, live.key_id), live.expires_at.seconds_left(live.now)));

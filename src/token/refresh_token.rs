@@ -26,14 +26,14 @@ pub struct RefreshToken {
     pub family_secret: FamilySecret,
 }
 
-/// The MAC keys of refresh tokens: the current one mints, older ones still verify.
+/// The MAC keys of refresh tokens: the current one mints, those of other accepted secrets verify.
 #[derive(Debug)]
 pub struct RefreshTokenKeys(EnvelopeKeys);
 
 impl RefreshTokenKeys {
     /// Derives the keys.
-    pub fn new(current: &ServerSecret, older: &[ServerSecret]) -> Self {
-        Self(EnvelopeKeys::new(KIND, current, older))
+    pub fn new(secret: &ServerSecret) -> Self {
+        Self(EnvelopeKeys::new(KIND, secret))
     }
 
     /// The key that mints new generations.

@@ -17,13 +17,15 @@ use crate::{
 #[derive(Debug)]
 pub struct TokenIds {
     name: hmac::Key,
-    veil: hmac::Key,
+    /// By the id of the secret, the current one first.
+    veils: Vec<(u8, hmac::Key)>,
 }
 
 impl TokenIds {
     /// Derives the keys.
     pub fn new(secret: &ServerSecret) -> Self {
-        Self { name: secret.mac_key(b"access token ids"), veil: secret.mac_key(b"access token veils") }
+        let veil = |secret: &ServerSecret| (secret.key_id(), secret.mac_key(b"access token veils"));
+        Self { name: secret.mac_key(b"access token ids"), veils: secret.all().map(veil).collect() }
     }
 
     /// For a token of a grant: computed from what the token is for, so that a repeated answer names the same token and a
@@ -57,22 +59,24 @@ impl TokenIds {
     }
 
     fn text(&self, name: [u8; 16], hidden: [u8; 16]) -> String {
-        let veiled = self.veil(name, hidden);
-        URL_SAFE_NO_PAD.encode([name, veiled].concat())
+        let Some((key_id, key)) = self.veils.first() else { return String::new() };
+        URL_SAFE_NO_PAD.encode([&[*key_id], name.as_slice(), &veil(key, name, hidden)].concat())
     }
 
     fn unveil(&self, jti: &str) -> Option<[u8; 16]> {
-        let bytes: [u8; 32] = URL_SAFE_NO_PAD.decode(jti).ok()?.try_into().ok()?;
-        let (name, veiled) = bytes.split_at(16);
-        Some(self.veil(name.try_into().ok()?, veiled.try_into().ok()?))
+        let bytes: [u8; 33] = URL_SAFE_NO_PAD.decode(jti).ok()?.try_into().ok()?;
+        let (key_id, rest) = bytes.split_first()?;
+        let (name, veiled) = rest.split_at(16);
+        let (_, key) = self.veils.iter().find(|(id, _)| id == key_id)?;
+        Some(veil(key, name.try_into().ok()?, veiled.try_into().ok()?))
     }
+}
 
-    /// Each name has a key stream of its own, and veils one value ever.
-    fn veil(&self, name: [u8; 16], mut value: [u8; 16]) -> [u8; 16] {
-        let stream = hmac::sign(&self.veil, &name);
-        value.iter_mut().zip(stream.as_ref()).for_each(|(byte, veil)| *byte ^= veil);
-        value
-    }
+/// Each name has a key stream of its own, and veils one value ever.
+fn veil(key: &hmac::Key, name: [u8; 16], mut value: [u8; 16]) -> [u8; 16] {
+    let stream = hmac::sign(key, &name);
+    value.iter_mut().zip(stream.as_ref()).for_each(|(byte, veil)| *byte ^= veil);
+    value
 }
 
 #[cfg(test)]
@@ -83,7 +87,7 @@ mod tests {
     fn what_is_behind_the_veil_comes_back_under_the_same_secret_only() {
         let (secret, other) = (ServerSecret::generate(), ServerSecret::generate());
         let jti = TokenIds::new(&secret).of_client(77);
-        assert_eq!(jti.len(), 43);
+        assert_eq!(jti.len(), 44);
         assert_eq!(TokenIds::new(&secret).client_epoch(&jti), Some(77));
         assert_ne!(TokenIds::new(&other).client_epoch(&jti), Some(77));
         for broken in ["", "x", &jti[1..]] {

@@ -92,15 +92,15 @@ pub fn verify(text: &str, keys: &SigningKeys, issuer: &str, now: Timestamp) -> O
     }
     // RFC 8725 §3.1: the key says which algorithm it is for, and the token doesn't. So neither `none` nor an HMAC under
     // a public key gets anywhere.
-    let (algorithm, key) = keys.verifying(&head.kid)?;
+    let (algorithm, key) = keys.verifying(&head.kid, now)?;
     if head.alg != algorithm.as_str() {
         return None;
     }
-    let mut validation = Validation::new(super::keys::jose(algorithm));
+    let mut validation = Validation::new(super::key_material::jose(algorithm));
     validation.required_spec_claims.clear();
     // Checked below, by the store's clock and without leeway.
     validation.validate_exp = false;
     validation.validate_aud = false;
-    let token = jsonwebtoken::decode::<AccessToken>(text, key, &validation).ok()?.claims;
+    let token = jsonwebtoken::decode::<AccessToken>(text, &key, &validation).ok()?.claims;
     (token.iss == issuer && now < token.expires_at()).then_some(token)
 }

@@ -143,7 +143,7 @@ impl Drop for Server {
 
 fn spawn(start: &Start, armed: bool, dice: &mut Dice) -> Child {
     let mut command = Command::new(program());
-    command.arg("serve").envs(start.environment.iter().map(|(name, value)| (name, value)));
+    command.args(["serve", "--init-keys"]).envs(start.environment.iter().map(|(name, value)| (name, value)));
     if armed && start.one_in > 0 {
         // Each step is passed once in a refresh, so each gets its turn.
         let step = dice.pick(start.steps);

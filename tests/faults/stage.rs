@@ -91,7 +91,7 @@ pub async fn run(scenario: &Scenario, seed: u64, folder: &Path) -> Row {
         nodes: servers.iter().map(|server| server.address).collect(),
         recorder: recorder.clone(),
         store,
-        keys: RefreshTokenKeys::new(&secret, &[]),
+        keys: RefreshTokenKeys::new(&secret),
         authorization,
         habits: scenario.habits,
         ending: AtomicBool::new(false),

@@ -547,6 +547,13 @@ fn fit(folder: &Path) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Makes the first signing key of the store of these settings.
+fn init_keys(folder: &Path, name: &str, value: &str) {
+    let mut rotate = regrant(folder, &["key", "rotate"]);
+    rotate.envs(fit(folder)).env(name, value);
+    run(rotate, "").assert(0);
+}
+
 /// Runs `serve` and `check` with one variable changed, or removed by an empty text; both must refuse alike.
 fn refused(folder: &Path, name: &str, value: &str) -> String {
     let mut texts = Vec::new();
@@ -569,6 +576,8 @@ fn refused(folder: &Path, name: &str, value: &str) -> String {
 fn check_accepts_what_serve_can_run_on() {
     let folder = tempfile::tempdir().unwrap();
     let redis = Redis::start();
+    init_keys(folder.path(), "REGRANT_OAUTH21", "true");
+    init_keys(folder.path(), "REGRANT_STORE", &redis.url());
     for (name, value) in [
         ("REGRANT_OAUTH21", "true".to_owned()),
         ("REGRANT_STORE", redis.url()),
@@ -617,6 +626,7 @@ fn serve_refuses_a_secret_that_the_store_was_not_made_with() {
         check.envs(fit(folder.path())).env("REGRANT_SECRET", secret);
         run(check, "")
     };
+    init_keys(folder.path(), "REGRANT_SECRET", SECRET);
     check(SECRET).assert(0);
     let other = check(ServerSecret::generate().to_text().expose()).assert(1);
     assert!(other.stderr.contains("start with the secret it was made with"), "{}", other.stderr);
@@ -655,6 +665,7 @@ fn serve_refuses_a_redis_that_evicts() {
         assert!(text.contains("store: ") && text.contains("CONFIG SET maxmemory-policy noeviction"), "{text}");
     }
     policy("noeviction");
+    init_keys(folder.path(), "REGRANT_STORE", &redis.url());
     let mut check = regrant(folder.path(), &["check"]);
     check.envs(fit(folder.path())).env("REGRANT_STORE", redis.url());
     let warned = run(check, "").assert(0).stderr;
@@ -670,12 +681,40 @@ fn serve_refuses_a_store_that_does_not_answer() {
     }
 }
 
+#[test]
+fn serve_makes_no_signing_keys_unless_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in [["serve"].as_slice(), &["check"], &["key", "list"]] {
+        let mut process = regrant(folder.path(), command);
+        process.envs(fit(folder.path()));
+        let ended = run(process, "").assert(1);
+        assert!(ended.stderr.contains("regrant serve --init-keys"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("it has lost them: restore it"), "{}", ended.stderr);
+    }
+    let key = |arguments: &[&str], status: i32| {
+        let mut process = regrant(folder.path(), &[&["key"], arguments].concat());
+        process.envs(fit(folder.path()));
+        run(process, "").assert(status)
+    };
+    let states = |ended: &Ended| {
+        let listed: Value = serde_json::from_str(&ended.stdout).unwrap();
+        listed.as_array().unwrap().iter().map(|key| key["state"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(states(&key(&["rotate", "--json"], 0)), ["active"]);
+    assert_eq!(states(&key(&["rotate", "--json"], 0)), ["active", "next"]);
+    assert!(key(&["rotate"], 1).stderr.contains("the next key is published already"));
+    let listed = key(&["list"], 0).stdout;
+    assert!(listed.contains("ES256  active") && listed.contains("signs in 6"), "{listed}");
+    assert_eq!(states(&key(&["rotate", "--compromised", "--json"], 0)), ["active"]);
+    assert!(key(&["reseal"], 0).stdout.starts_with("0 password hashes sealed anew"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn serve_runs_and_ends_when_asked_to() {
     let folder = tempfile::tempdir().unwrap();
     let reserved = crate::deployments::Port::reserve();
     let port = reserved.number();
-    let mut serve = regrant(folder.path(), &["serve"]);
+    let mut serve = regrant(folder.path(), &["serve", "--init-keys"]);
     serve.envs(fit(folder.path())).env("REGRANT_LISTEN", format!("127.0.0.1:{port}")).stderr(Stdio::null());
     let mut child = serve.spawn().unwrap();
     wait_for("serve", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());

@@ -732,6 +732,7 @@ async fn a_signing_key_takes_a_free_slot(store: Arc<dyn Store>, clock: Clock) {
         algorithm: "ES256".to_owned(),
         sealed: vec![0, 255, u8::try_from(number).unwrap()],
         created_at: clock.now(),
+        active_from: clock.now().plus(i64::try_from(number).unwrap()),
     };
     let keys: Vec<SealedKey> = (1..=12).map(key).collect();
     for key in &keys {
@@ -741,6 +742,11 @@ async fn a_signing_key_takes_a_free_slot(store: Arc<dyn Store>, clock: Clock) {
     assert_eq!(store.add_signing_key(&second).await.unwrap(), Created::Exists);
     // The tenth comes after the ninth, not after the first.
     assert_eq!(store.signing_keys().await.unwrap()[taken..], keys);
+    for key in &keys {
+        assert_eq!(store.remove_signing_key(key.slot).await.unwrap(), Changed::Stored);
+        assert_eq!(store.remove_signing_key(key.slot).await.unwrap(), Changed::NotFound);
+    }
+    assert_eq!(store.signing_keys().await.unwrap().len(), taken);
 }
 
 async fn a_denied_token_stays_denied_until_it_expires(store: Arc<dyn Store>, clock: Clock) {

@@ -20,7 +20,10 @@ use regrant::{
     secret::{ClientSecretHash, SecretText, ServerSecret},
     server::{self, Listeners},
     store::{self, Changed, GrantRecord, RotationPolicy, Store},
-    token::{Issuer, keys::SigningKeys},
+    token::{
+        Issuer,
+        keys::{FirstKey, SigningKeys},
+    },
 };
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::oneshot};
@@ -198,7 +201,7 @@ impl Server {
             Config { listen: public.local_addr().unwrap(), passwords: quick_passwords(), ..Config::default() };
         change(&mut config);
         let store = store::open(store_url, clock.clone()).await.unwrap();
-        let signing = SigningKeys::load(store.as_ref(), secret, config.signing_algorithm).await.unwrap();
+        let signing = SigningKeys::load(store.as_ref(), secret, &config, FirstKey::Make).await.unwrap();
         let issuer = Issuer::new(&config, config.issuer_text().unwrap(), secret, signing);
         let passwords = PasswordKeeper::start(&config.passwords, secret).unwrap();
         let sessions = BrowserSessions::new(&config.lifetimes, secret);
@@ -216,13 +219,21 @@ impl Server {
 
     /// Two nodes that share a store, a secret, an issuer and a clock. The folder holds the store.
     pub async fn pair(on: On) -> (Self, Self, tempfile::TempDir) {
+        Self::pair_with(on, |_| {}).await
+    }
+
+    /// The same, with other settings.
+    pub async fn pair_with(on: On, change: fn(&mut Config)) -> (Self, Self, tempfile::TempDir) {
         let shared = tempfile::tempdir().unwrap();
         let url = match on {
             On::Embedded => format!("sqlite:{}", shared.path().join("regrant.db").display()),
             On::Redis => redis_url(),
         };
         let (secret, clock) = (ServerSecret::generate(), Clock::system());
-        let issuer = |config: &mut Config| config.issuer = "http://regrant.test".into();
+        let issuer = |config: &mut Config| {
+            config.issuer = "http://regrant.test".into();
+            change(config);
+        };
         let one = Self::start_on(&url, &secret, clock.clone(), tempfile::tempdir().unwrap(), issuer).await;
         let other = Self::start_on(&url, &secret, clock, tempfile::tempdir().unwrap(), issuer).await;
         (one, other, shared)

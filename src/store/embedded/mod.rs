@@ -215,7 +215,13 @@ mod tests {
     use crate::store::{SealedKey, SigningKeyStore as _};
 
     fn key(slot: u32) -> SealedKey {
-        SealedKey { slot, algorithm: String::new(), sealed: Vec::new(), created_at: Timestamp(0) }
+        SealedKey {
+            slot,
+            algorithm: String::new(),
+            sealed: Vec::new(),
+            created_at: Timestamp(0),
+            active_from: Timestamp(0),
+        }
     }
 
     #[tokio::test]

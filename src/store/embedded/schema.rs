@@ -177,6 +177,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX throttles_by_expiry ON throttles (expires_at);
 ",
+    "ALTER TABLE signing_keys ADD COLUMN active_from INTEGER NOT NULL DEFAULT 0;",
 ];
 
 impl From<rusqlite::Error> for StoreError {

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use redis::cmd;
 
-use super::{RedisStore, created, keys, to_json};
-use crate::store::{Created, SealedKey, SigningKeyStore, StoreError};
+use super::{RedisStore, changed, created, keys, to_json};
+use crate::store::{Changed, Created, SealedKey, SigningKeyStore, StoreError};
 
 #[async_trait]
 impl SigningKeyStore for RedisStore {
@@ -19,6 +19,15 @@ impl SigningKeyStore for RedisStore {
             })
             .await?;
         Ok(created(added == 1))
+    }
+
+    async fn remove_signing_key(&self, slot: u32) -> Result<Changed, StoreError> {
+        let prepare = |_| {
+            let mut call = self.scripts.remove_signing_key.key(keys::SIGNING_KEYS);
+            call.arg(slot);
+            call
+        };
+        self.connection.run_durably(keys::SIGNING_KEYS, prepare).await.map(changed)
     }
 
     async fn signing_keys(&self) -> Result<Vec<SealedKey>, StoreError> {

@@ -90,8 +90,8 @@ async fn every_key_but_clients_owners_and_signing_keys_expires() {
             assert!(left > 0, "{key}: {left}");
         }
     }
-    // Two grants and the owner's index of them; two clients, an owner, the signing keys.
-    assert_eq!((transient, keys.len()), (3, 7), "{keys:?}");
+    // Two grants, the owner's index of them and the count of logins; two clients, an owner, the signing keys.
+    assert_eq!((transient, keys.len()), (4, 8), "{keys:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -161,10 +161,11 @@ impl SigningKeys {
         let Some(newest) = stored.last() else { return Err(KeyError::None) };
         // The first key's time is 0: it signed from the start.
         let signs_from = newest.active_from.max(newest.created_at);
-        if self.period_ms > 0 && now >= signs_from.plus(self.period_ms - PUBLISHED_AHEAD_MS) {
-            if self.add(store, now.plus(PUBLISHED_AHEAD_MS)).await? == Created::Stored {
-                tracing::info!("published the next signing key");
-            }
+        if self.period_ms > 0
+            && now >= signs_from.plus(self.period_ms - PUBLISHED_AHEAD_MS)
+            && self.add(store, now.plus(PUBLISHED_AHEAD_MS)).await? == Created::Stored
+        {
+            tracing::info!("published the next signing key");
         }
         for (index, key) in stored.iter().enumerate() {
             if self.state(&stored, index, now) == KeyState::Spent {

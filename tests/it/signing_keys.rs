@@ -6,7 +6,7 @@ use jsonwebtoken::{DecodingKey, Validation, jwk::JwkSet};
 use regrant::{
     clock::{Clock, Timestamp},
     secret::ServerSecret,
-    store::{Created, Store},
+    store::Created,
     token::keys::PUBLISHED_AHEAD_MS,
 };
 use serde_json::Value;

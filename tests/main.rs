@@ -12,6 +12,8 @@ mod authorization;
 mod client_authentication;
 #[path = "it/client_credentials.rs"]
 mod client_credentials;
+#[path = "it/code_contract.rs"]
+mod code_contract;
 #[path = "it/command_line.rs"]
 mod command_line;
 #[path = "it/cookie_mode.rs"]

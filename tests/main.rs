@@ -30,12 +30,16 @@ mod device_flow;
 mod device_page;
 #[path = "it/differential.rs"]
 mod differential;
+#[path = "it/differential_codes.rs"]
+mod differential_codes;
 #[path = "it/house.rs"]
 mod house;
 #[path = "it/introspection.rs"]
 mod introspection;
 #[path = "it/key_kinds.rs"]
 mod key_kinds;
+#[path = "it/metadata.rs"]
+mod metadata;
 #[path = "it/model.rs"]
 mod model;
 #[path = "it/person.rs"]

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::{
     Tag,
     contract::{Answer, FOR_AN_HOUR, Operation, Success},
+    pages::Pages,
 };
 use crate::{App, client::GrantType};
 
@@ -50,6 +51,10 @@ struct Metadata {
     revocation_endpoint_auth_methods_supported: Vec<String>,
     /// The same at the introspection endpoint, which is for confidential clients.
     introspection_endpoint_auth_methods_supported: Vec<String>,
+    /// Scope tokens that clients may ask for: those that the settings describe. Left out when they describe none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[oai(skip_serializing_if_is_empty)]
+    scopes_supported: Vec<String>,
     /// A page for developers.
     service_documentation: String,
 }
@@ -126,7 +131,7 @@ impl MetadataEndpoint {
         operation_id = "getAuthorizationServerMetadata",
         tag = "Tag::Discovery"
     )]
-    async fn metadata(&self, Data(app): Data<&Arc<App>>) -> Answer<Metadata> {
+    async fn metadata(&self, Data(app): Data<&Arc<App>>, Data(pages): Data<&Arc<Pages>>) -> Answer<Metadata> {
         let issuer = app.issuer.url();
         let texts = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
         cacheable(&Metadata {
@@ -149,6 +154,7 @@ impl MetadataEndpoint {
             token_endpoint_auth_methods_supported: texts(&["client_secret_basic", "client_secret_post", "none"]),
             revocation_endpoint_auth_methods_supported: texts(&["client_secret_basic", "client_secret_post", "none"]),
             introspection_endpoint_auth_methods_supported: texts(&["client_secret_basic", "client_secret_post"]),
+            scopes_supported: pages.described_scopes().map(str::to_owned).collect(),
             service_documentation: format!("{issuer}/docs"),
         })
     }

@@ -90,6 +90,11 @@ impl Pages {
         first.as_deref().or(second.as_deref())
     }
 
+    /// The scope tokens that the deployer has described.
+    pub fn described_scopes(&self) -> impl Iterator<Item = &str> {
+        self.scopes.keys().map(String::as_str)
+    }
+
     /// The frame of a page in this language.
     pub fn frame(&self, language: Language) -> Frame<'_> {
         Frame { brand: &self.brand, texts: language.texts() }
@@ -140,7 +145,6 @@ impl<T: Template> Page<T> {
 
     /// Lets it run scripts that this server serves, and fetch from this server.
     #[must_use]
-    #[allow(dead_code, reason = "for the pages to come")]
     pub const fn with_scripts(mut self) -> Self {
         self.scripts = true;
         self

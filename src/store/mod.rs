@@ -16,6 +16,7 @@ pub mod embedded;
 mod grants;
 mod origin;
 mod owners;
+pub mod poll;
 mod records;
 pub mod redeem;
 pub mod redis;

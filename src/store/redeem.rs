@@ -1,6 +1,6 @@
 //! Decides what a presented authorization code leads to, as a pure function.
 //!
-//! The embedded store calls it; `store/redis/lua/redeem.lua` is a port of it, and one contract suite keeps the two equal.
+//! The embedded store calls it; `store/redis/lua/redeem.lua` is a port of it, and a differential test keeps the two equal.
 //! [RFC 6749 §4.1.3](https://www.rfc-editor.org/rfc/rfc6749#section-4.1.3),
 //! [RFC 7636 §4.6](https://www.rfc-editor.org/rfc/rfc7636#section-4.6).
 

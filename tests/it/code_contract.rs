@@ -14,6 +14,7 @@ use regrant::{
         OwnerChange, OwnerRecord, PresentedCode, Redemption, RevocationReason, Store,
     },
 };
+use tokio::task::JoinSet;
 
 use crate::store_contract::{contract, new_owner};
 
@@ -197,6 +198,26 @@ async fn late_commands_change_nothing(store: Arc<dyn Store>, clock: Clock) {
     f.redeemed(&f.present(&code)).await;
 }
 
+async fn a61_a_hundred_parallel_redemptions_have_one_winner_and_a_dead_grant(store: Arc<dyn Store>, clock: Clock) {
+    let f = Arc::new(Fixture::new(store, clock).await);
+    let code = f.code().await;
+    let mut tries = JoinSet::new();
+    for _ in 0..100 {
+        let (f, presented) = (Arc::clone(&f), f.present(&code));
+        tries.spawn(async move { f.redeem(&presented).await });
+    }
+    let outcomes = tries.join_all().await;
+    let count = |wanted: fn(&Redemption) -> bool| outcomes.iter().filter(|outcome| wanted(outcome)).count();
+    let revoked = |outcome: &Redemption| {
+        matches!(outcome, Redemption::Refused(CodeRefusal::Revoked(RevocationReason::CodeReplay)))
+    };
+    assert_eq!(count(|outcome| matches!(outcome, Redemption::Redeemed { .. })), 1, "{outcomes:?}");
+    assert_eq!(count(|outcome| matches!(outcome, Redemption::Replayed)), 1, "{outcomes:?}");
+    assert_eq!(count(revoked), 98, "{outcomes:?}");
+    let record = f.store.grant(code.owner, code.grant).await.unwrap().unwrap();
+    assert!(matches!(record.status, GrantStatus::Revoked { .. }), "{record:?}");
+}
+
 async fn grants_of_codes_count_for_the_cap(store: Arc<dyn Store>, clock: Clock) {
     let f = Fixture::new(store, clock).await;
     let mut first = None;
@@ -220,5 +241,6 @@ contract! {
     a_code_that_does_not_fit_is_refused_and_burned_by_its_own_client_only,
     a_code_ends_with_its_life_and_with_what_its_owner_had,
     late_commands_change_nothing,
+    a61_a_hundred_parallel_redemptions_have_one_winner_and_a_dead_grant,
     grants_of_codes_count_for_the_cap,
 }

@@ -1,4 +1,6 @@
 //! Device authorizations in SQLite: a row each.
+//!
+//! Not here: what a poll leads to, see `store/poll.rs`.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, named_params, params};
@@ -12,8 +14,9 @@ use crate::{
     ids::{ClientId, DeviceId, OwnerId},
     scope::Scope,
     store::{
-        ApprovedDevice, CLAIM_GRACE_MS, DEVICE_REMEMBRANCE_MS, DeviceDecided, DeviceDecision, DevicePoll, DeviceRecord,
-        DeviceStart, DeviceStore, NewDevice, Origin, POLL_LEEWAY_MS, PresentedDevice, SLOW_DOWN_MS, StoreError,
+        DEVICE_REMEMBRANCE_MS, DeviceDecided, DeviceDecision, DevicePoll, DeviceRecord, DeviceStart, DeviceStore,
+        NewDevice, Origin, PresentedDevice, StoreError,
+        poll::{DeviceDelta, StartedDevice, poll},
     },
 };
 
@@ -43,13 +46,13 @@ impl DeviceStore for EmbeddedStore {
         let presented = presented.clone();
         self.writer
             .write(move |connection, now| {
-                let (poll, change) = decide_poll(load(connection, presented.id)?.as_ref(), &presented, now);
-                match change {
-                    Change::None => {}
-                    Change::Claim => claim(connection, presented.id, now)?,
-                    Change::Wait { interval_ms } => wait(connection, presented.id, interval_ms, now)?,
+                let (outcome, delta) = poll(load(connection, presented.id)?.as_ref(), &presented, now);
+                match delta {
+                    DeviceDelta::Unchanged => {}
+                    DeviceDelta::Claim => claim(connection, presented.id, now)?,
+                    DeviceDelta::Wait { interval_ms } => wait(connection, presented.id, interval_ms, now)?,
                 }
-                Ok(poll)
+                Ok(outcome)
             })
             .await
     }
@@ -135,58 +138,6 @@ fn decide(
     Ok(DeviceDecided::Stored)
 }
 
-/// What a poll changes.
-enum Change {
-    None,
-    Claim,
-    Wait { interval_ms: i64 },
-}
-
-/// What a poll leads to. The order of the checks is the policy; `redis/lua/poll_device.lua` is a port of it.
-fn decide_poll(row: Option<&DeviceRow>, presented: &PresentedDevice, now: Timestamp) -> (DevicePoll, Change) {
-    let unchanged = |poll| (poll, Change::None);
-    if now > presented.deadline {
-        return unchanged(DevicePoll::TooLate);
-    }
-    // The MAC proves that we issued it, so it is long over.
-    let Some(row) = row else { return unchanged(DevicePoll::Expired) };
-    // The code of an older authorization that happened to have the same user code.
-    if row.secret_hash != presented.secret_hash {
-        return unchanged(DevicePoll::Foreign);
-    }
-    // Before anything changes: another client with a copy of the code must not use it up.
-    if row.record.client_id != presented.client_id {
-        return unchanged(DevicePoll::WrongClient { issued_to: row.record.client_id.clone() });
-    }
-    let approved = |owner, owner_epoch, repeated| {
-        DevicePoll::Approved(ApprovedDevice {
-            owner,
-            owner_epoch,
-            client_epoch: row.record.client_epoch,
-            scope: row.record.scope.clone(),
-            audience: row.record.audience.clone(),
-            repeated,
-        })
-    };
-    match (row.decision, row.claimed_at) {
-        // Its answer may have been lost.
-        (Some(DeviceDecision::Approve { owner, owner_epoch }), Some(at)) if now.since(at) < CLAIM_GRACE_MS => {
-            unchanged(approved(owner, owner_epoch, true))
-        }
-        (Some(DeviceDecision::Approve { owner, .. }), Some(_)) => unchanged(DevicePoll::Used { owner }),
-        _ if now >= row.record.expires_at => unchanged(DevicePoll::Expired),
-        (Some(DeviceDecision::Deny), _) => unchanged(DevicePoll::Denied),
-        (Some(DeviceDecision::Approve { owner, owner_epoch }), None) => {
-            (approved(owner, owner_epoch, false), Change::Claim)
-        }
-        // RFC 8628 §3.5: the longer interval is for all later polls too.
-        (None, _) if now.plus(POLL_LEEWAY_MS) < row.next_poll_at => {
-            (DevicePoll::SlowDown, Change::Wait { interval_ms: row.interval_ms.saturating_add(SLOW_DOWN_MS) })
-        }
-        (None, _) => (DevicePoll::Pending, Change::Wait { interval_ms: row.interval_ms }),
-    }
-}
-
 fn claim(connection: &Connection, id: DeviceId, now: Timestamp) -> Result<(), StoreError> {
     connection.prepare_cached("UPDATE devices SET claimed_at = ?2 WHERE id = ?1")?.execute(params![id.0, now.0])?;
     Ok(())
@@ -199,22 +150,13 @@ fn wait(connection: &Connection, id: DeviceId, interval_ms: i64, now: Timestamp)
     Ok(())
 }
 
-struct DeviceRow {
-    record: DeviceRecord,
-    secret_hash: [u8; 32],
-    interval_ms: i64,
-    next_poll_at: Timestamp,
-    decision: Option<DeviceDecision>,
-    claimed_at: Option<Timestamp>,
-}
-
-fn load(connection: &Connection, id: DeviceId) -> Result<Option<DeviceRow>, StoreError> {
+fn load(connection: &Connection, id: DeviceId) -> Result<Option<StartedDevice>, StoreError> {
     let mut statement = connection.prepare_cached("SELECT * FROM devices WHERE id = ?")?;
     let mut rows = statement.query([id.0])?;
     rows.next()?.map(device_of_row).transpose()
 }
 
-fn device_of_row(row: &Row<'_>) -> Result<DeviceRow, StoreError> {
+fn device_of_row(row: &Row<'_>) -> Result<StartedDevice, StoreError> {
     let decision = match row.get::<_, Option<bool>>("approved")? {
         None => None,
         Some(false) => Some(DeviceDecision::Deny),
@@ -223,7 +165,7 @@ fn device_of_row(row: &Row<'_>) -> Result<DeviceRow, StoreError> {
             owner_epoch: to_number(row.get("owner_epoch")?)?,
         }),
     };
-    Ok(DeviceRow {
+    Ok(StartedDevice {
         record: DeviceRecord {
             client_id: ClientId::parse(row.get_ref("client_id")?.as_str().map_err(corrupt)?).map_err(corrupt)?,
             client_epoch: to_number(row.get("client_epoch")?)?,

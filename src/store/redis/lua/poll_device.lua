@@ -1,5 +1,5 @@
 #!lua
--- Presents a device code: the port of `decide_poll` in store/embedded/devices.rs, row for row.
+-- Presents a device code: the port of `poll` in store/poll.rs, row for row.
 --
 -- KEYS 1 the device authorization
 -- ARGV 1 deadline (ms)  2 clock offset (ms)  3 secret hash  4 client_id  5 grace of a claim (ms)  6 leeway (ms)

@@ -56,4 +56,6 @@ pub trait ConsentStore: Send + Sync + 'static {
     async fn consents_of(&self, owner: OwnerId) -> Result<Vec<Consent>, StoreError>;
     /// Forgets a consent: the client must ask again. Its grants are another matter.
     async fn forget_consent(&self, owner: OwnerId, client: &ClientId) -> Result<Changed, StoreError>;
+    /// Forgets all consents of an owner, and says how many.
+    async fn forget_consents(&self, owner: OwnerId) -> Result<usize, StoreError>;
 }

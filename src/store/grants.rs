@@ -88,6 +88,10 @@ pub trait GrantStore: Send + Sync + 'static {
         reason: RevocationReason,
         from: &Origin,
     ) -> Result<Changed, StoreError>;
+    /// Revokes all living grants of an owner, and says how many. Called again, it makes sure of those that a call
+    /// before has revoked.
+    async fn revoke_grants(&self, owner: OwnerId, reason: RevocationReason, from: &Origin)
+    -> Result<usize, StoreError>;
     /// Reads one grant, revoked ones included.
     async fn grant(&self, owner: OwnerId, id: GrantId) -> Result<Option<GrantRecord>, StoreError>;
     /// Lists the ids of an owner's grants; some may have expired already.

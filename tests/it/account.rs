@@ -159,6 +159,10 @@ async fn the_page_shows_who_has_access_from_where(on: On) {
     for shown in ["curl · 127.0.0.1", "Last used just now · allowed 3 hours ago"] {
         assert!(page.text.contains(shown), "{shown}: {}", page.text);
     }
+    // By the name that the consent page asked with.
+    server.change_client("app", |client| client.name = regrant::client::ClientName::parse("Zoë <Photos>").ok()).await;
+    let page = account(&mut anna).await;
+    assert!(page.text.contains(">Zoë &#60;Photos&#62;</h3>") && !page.text.contains(">app</h3>"), "{}", page.text);
 }
 
 async fn access_is_removed_from_one_app_and_its_consent_is_forgotten(on: On) {

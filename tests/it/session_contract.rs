@@ -253,6 +253,13 @@ async fn a_consent_is_forgotten_on_demand(store: Arc<dyn Store>, clock: Clock) {
     assert_eq!(f.store.forget_consent(f.id(), &client("app")).await.unwrap(), Changed::NotFound);
     assert_eq!(f.consent(&client("app")).await, None);
     assert!(f.consent(&client("other")).await.is_some());
+    f.remember(&client("third"), 1, "read").await;
+    assert_eq!(f.store.forget_consents(f.id()).await.unwrap(), 2);
+    assert_eq!(f.store.forget_consents(f.id()).await.unwrap(), 0);
+    assert!(f.store.consents_of(f.id()).await.unwrap().is_empty());
+    // The empty list is no obstacle to a new one.
+    assert_eq!(f.remember(&client("app"), 1, "write").await, Changed::Stored);
+    assert_eq!(f.consent(&client("app")).await.unwrap().scope.as_str(), "write");
 }
 
 async fn a_consent_needs_the_owner_as_authenticated(store: Arc<dyn Store>, clock: Clock) {

@@ -749,6 +749,38 @@ async fn a_signing_key_takes_a_free_slot(store: Arc<dyn Store>, clock: Clock) {
     assert_eq!(store.signing_keys().await.unwrap().len(), taken);
 }
 
+async fn all_living_grants_are_revoked_at_once(store: Arc<dyn Store>, clock: Clock) {
+    let f = Fixture::new(store, clock).await;
+    let (first, second, third) = (f.new_grant(), f.new_grant(), f.new_grant());
+    for grant in [&first, &second, &third] {
+        f.create(grant).await;
+    }
+    let other = Fixture::new(Arc::clone(&f.store), f.clock.clone()).await;
+    let others = other.new_grant();
+    other.create(&others).await;
+    let nowhere = Origin::default();
+    f.store.revoke_grant(first.owner, first.id, RevocationReason::Client, &nowhere).await.unwrap();
+    f.rotated(&second, 1).await;
+    let from = Origin::new("192.0.2.9".parse().ok(), b"Browser/1");
+    let revoke = async || f.store.revoke_grants(first.owner, RevocationReason::ResourceOwner, &from).await.unwrap();
+    let before = f.clock.now();
+    assert_eq!(revoke().await, 2);
+    for grant in [&second, &third] {
+        let GrantStatus::Revoked { reason, at, from: whence } = f.record(grant).await.status else { panic!() };
+        assert_eq!((reason, &whence), (RevocationReason::ResourceOwner, &from));
+        assert!((before..=f.clock.now().plus(1)).contains(&at), "{at:?}");
+    }
+    assert_eq!(f.present(&second, 2).await, Rotation::Refused(Refusal::Revoked(RevocationReason::ResourceOwner)));
+    // The first reason stays, nobody else's grant is touched, and there is nothing left to do.
+    let GrantStatus::Revoked { reason, .. } = f.record(&first).await.status else { panic!() };
+    assert_eq!(reason, RevocationReason::Client);
+    other.rotated(&others, 1).await;
+    assert_eq!(revoke().await, 0);
+    let next = f.new_grant();
+    f.create(&next).await;
+    f.rotated(&next, 1).await;
+}
+
 async fn a_denied_token_stays_denied_until_it_expires(store: Arc<dyn Store>, clock: Clock) {
     let jti = GrantId::random().to_string();
     assert!(!store.is_denied(&jti).await.unwrap());
@@ -845,6 +877,7 @@ contract! {
     under_keep_the_token_lives_on,
     concurrent_presentations_have_one_successor,
     revoking_keeps_the_first_reason,
+    all_living_grants_are_revoked_at_once,
     a_denied_token_stays_denied_until_it_expires,
     a_grant_tells_where_it_was_last_used_and_revoked_from,
     the_oldest_grants_beyond_the_cap_are_named,

@@ -11,10 +11,10 @@ use std::{
 use regrant::{
     clock::Clock,
     config::Config,
-    ids::ClientId,
+    ids::{ClientId, SessionId},
     secret::ServerSecret,
     server::{self, Listeners},
-    store::{Changed, OwnerChange, StoreError},
+    store::{Changed, Origin, OwnerChange, RevocationReason, StoreError},
 };
 use tokio::{
     net::TcpListener,
@@ -22,8 +22,11 @@ use tokio::{
 };
 
 use crate::{
+    code_contract,
     deployments::{Cluster, Deployment, Sentinel, Standalone},
-    device_contract, session_contract, store_contract,
+    device_contract,
+    person::{Person, attribute},
+    session_contract, store_contract,
     support::{Answer, Server, eventually, owner_id},
 };
 
@@ -171,6 +174,7 @@ async fn a_cluster_keeps_the_contract_of_a_store() {
     store_contract::all_on(&cluster.url(), || emptied(&cluster)).await;
     session_contract::all_on(&cluster.url(), || emptied(&cluster)).await;
     device_contract::all_on(&cluster.url(), || emptied(&cluster)).await;
+    code_contract::all_on(&cluster.url(), || emptied(&cluster)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -179,6 +183,7 @@ async fn a_master_under_sentinels_keeps_the_contract_of_a_store() {
     store_contract::all_on(&sentinel.url(), || emptied(&sentinel)).await;
     session_contract::all_on(&sentinel.url(), || emptied(&sentinel)).await;
     device_contract::all_on(&sentinel.url(), || emptied(&sentinel)).await;
+    code_contract::all_on(&sentinel.url(), || emptied(&sentinel)).await;
 }
 
 /// The line of the shipped redis.conf that names the server's own user, as a command with a password.
@@ -311,7 +316,20 @@ async fn half_a_slot_is_served_where_its_keys_are() {
 async fn confirms_only_what_the_replicas_have(deployment: &impl Deployment, replicas: &[usize]) {
     let server = started(deployment).await;
     server.user("anna").await;
+    server.user("bob").await;
     let client = server.client("other").await;
+    let removed = server.login("app", "bob").await.refresh_token();
+    let mut bob = Person::signed_in(&server, "bob").await;
+    let account = bob.open("/account").await;
+    let form_token = attribute(&account.text, "name=\"form_token\"", "value").unwrap();
+    let remove_all = async |bob: &mut Person| {
+        bob.post("/account", &[("form_token", &form_token), ("action", "remove_all")]).await.status
+    };
+    let (bobs, other) = (owner_id("bob"), ClientId::parse("other").unwrap());
+    let nowhere = Origin::default();
+    let remove_grants = async || server.store().revoke_grants(bobs, RevocationReason::Operator, &nowhere).await;
+    let end_browser = async || server.store().end_session(bobs, SessionId::random()).await;
+    let forget_consent = async || server.store().forget_consent(bobs, &other).await;
     let stale = server.login("app", "anna").await.refresh_token();
     let used = server.refresh("app", &stale).await.refresh_token();
     server.refresh("app", &used).await.assert_tokens();
@@ -338,13 +356,23 @@ async fn confirms_only_what_the_replicas_have(deployment: &impl Deployment, repl
     for _ in 0..2 {
         assert!(matches!(log_out().await, Err(StoreError::Unavailable(_))));
         assert!(matches!(disable().await, Err(StoreError::Unavailable(_))));
+        // The second time there is nothing left to do where it was done, and it is not confirmed all the same.
+        assert_eq!(remove_all(&mut bob).await, 503);
+        assert!(matches!(remove_grants().await, Err(StoreError::Unavailable(_))));
+        assert!(matches!(end_browser().await, Err(StoreError::Unavailable(_))));
+        assert!(matches!(forget_consent().await, Err(StoreError::Unavailable(_))));
     }
     // Done all the same, where it was done.
     server.refresh("app", &token).await.assert_error(400, "invalid_grant");
     server.refresh("other", &token).await.assert_error(401, "invalid_client");
+    server.refresh("app", &removed).await.assert_error(400, "invalid_grant");
     set(false);
     eventually("the replicas are back", async || log_out().await.is_ok()).await;
     assert_eq!(disable().await.unwrap(), Changed::Stored);
+    eventually("everything is removed", async || remove_grants().await.is_ok()).await;
+    assert_eq!(remove_all(&mut bob).await, 303);
+    assert_eq!(end_browser().await.unwrap(), Changed::NotFound);
+    assert_eq!(forget_consent().await.unwrap(), Changed::NotFound);
     assert_eq!(server.store().delete_client(&client.id).await.unwrap(), Changed::Stored);
     server.refresh("app", &stale).await.assert_error(400, "invalid_grant");
 }

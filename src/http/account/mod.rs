@@ -11,7 +11,7 @@ use askama::Template;
 use poem::{Response, http::StatusCode};
 use poem_openapi::OpenApi;
 
-use self::overview::{Access, BrowserEntry, accesses, browsers, living_grants};
+use self::overview::{Access, BrowserEntry, accesses, browsers};
 use super::{
     Tag,
     browser::{Browser, PageAnswer, PageForm, PageQuery, forget_session, keep_device, keep_session, sign_in_path},
@@ -115,11 +115,11 @@ async fn change(browser: &Browser, session: &BrowserSession, form: PageForm) -> 
     let done = match action.as_str() {
         "remove" => {
             let id = form.take("grant").and_then(|text| GrantId::parse(&text)).ok_or(PageError::Malformed)?;
-            remove(browser, session, Some(id)).await?;
+            remove(browser, session, id).await?;
             "removed"
         }
         "remove_all" => {
-            remove(browser, session, None).await?;
+            remove_all(browser, session).await?;
             "all_removed"
         }
         "end_browser" => {
@@ -149,26 +149,23 @@ fn log(browser: &Browser, session: &BrowserSession, change: &str) {
     tracing::info!(request_id = %browser.context.request_id, owner = %session.owner.id(), change, "account changed");
 }
 
-/// Takes away the access of one grant, or of all. The remembered consent goes with it: the app has to ask again.
-async fn remove(browser: &Browser, session: &BrowserSession, only: Option<GrantId>) -> Result<(), StoreError> {
-    let (owner, store, from) = (session.owner.id(), browser.app.store.as_ref(), browser.origin());
-    let grants = match only {
-        // Revoked once more if it is so already: then this answer, too, waits until the revocation is safe.
-        Some(id) => store.grant(owner, id).await?.map(|record| (id, record)).into_iter().collect(),
-        None => living_grants(session, &browser.app).await?,
-    };
-    for (id, record) in grants {
-        // Consent first: should the second step fail, the form is sent again and finds the grant still there.
-        store.forget_consent(owner, &record.client_id).await?;
-        store.revoke_grant(owner, id, RevocationReason::ResourceOwner, &from).await?;
-    }
-    if only.is_none() {
-        // Also of apps that have no grant right now.
-        for consent in store.consents_of(owner).await? {
-            store.forget_consent(owner, &consent.client_id).await?;
-        }
-    }
-    Ok(())
+/// Takes away the access of one grant. The remembered consent goes with it: the app has to ask again.
+async fn remove(browser: &Browser, session: &BrowserSession, id: GrantId) -> Result<(), StoreError> {
+    let (owner, store) = (session.owner.id(), browser.app.store.as_ref());
+    let Some(record) = store.grant(owner, id).await? else { return Ok(()) };
+    // Each is tried whatever became of the other, and done once more if it was done before: then this answer, too, waits
+    // until it is safe.
+    let consent = store.forget_consent(owner, &record.client_id).await;
+    store.revoke_grant(owner, id, RevocationReason::ResourceOwner, &browser.origin()).await?;
+    consent.map(drop)
+}
+
+/// Takes away the access of all grants, and the consents of apps that have no grant right now as well.
+async fn remove_all(browser: &Browser, session: &BrowserSession) -> Result<(), StoreError> {
+    let (owner, store) = (session.owner.id(), browser.app.store.as_ref());
+    let consents = store.forget_consents(owner).await;
+    store.revoke_grants(owner, RevocationReason::ResourceOwner, &browser.origin()).await?;
+    consents.map(drop)
 }
 
 /// A new password ends everything that is older: all grants, and all browser sessions. This browser gets a new session.

@@ -2,9 +2,12 @@
 //!
 //! Not here: what the forms of the page do, see `mod.rs`.
 
+use std::sync::Arc;
+
 use super::device::describe;
 use crate::{
     App,
+    client::Client,
     clock::Timestamp,
     http::texts::AccountTexts,
     ids::GrantId,
@@ -16,7 +19,7 @@ use crate::{
 pub(super) struct Access {
     /// The grant, as the form names it.
     pub(super) id: String,
-    /// The client.
+    /// The client, as people know it.
     pub(super) client: String,
     /// What it may.
     pub(super) scope: Vec<String>,
@@ -46,36 +49,29 @@ pub(super) struct Place {
     pub(super) used: String,
 }
 
-/// The owner's living grants, the last used first. Those of a client that was disabled, deleted or replaced are dead.
-pub(super) async fn living_grants(
+/// The apps and devices with access, the last used first. Grants of a client that was disabled, deleted or replaced are
+/// dead.
+pub(super) async fn accesses(
     session: &BrowserSession,
     app: &App,
-) -> Result<Vec<(GrantId, GrantRecord)>, StoreError> {
+    texts: &AccountTexts,
+) -> Result<Vec<Access>, StoreError> {
     let mut living = Vec::new();
     for id in app.store.grants_of(session.owner.id()).await? {
         let Some(record) = app.store.grant(session.owner.id(), id).await? else { continue };
         let alive = record.status == GrantStatus::Active
             && record.owner_epoch == session.owner.epoch()
             && session.now < record.expires_at();
-        if alive && app.store.client(&record.client_id).await?.is_some_and(|client| client.epoch == record.client_epoch)
-        {
-            living.push((id, record));
+        if !alive {
+            continue;
         }
+        let client = app.store.client(&record.client_id).await?;
+        living.extend(client.filter(|client| client.epoch == record.client_epoch).map(|client| (id, record, client)));
     }
-    living.sort_by_key(|(_, record)| std::cmp::Reverse(record.current_since));
-    Ok(living)
-}
-
-/// The apps and devices with access.
-pub(super) async fn accesses(
-    session: &BrowserSession,
-    app: &App,
-    texts: &AccountTexts,
-) -> Result<Vec<Access>, StoreError> {
-    let living = living_grants(session, app).await?;
-    let access = |(id, record): (GrantId, GrantRecord)| Access {
+    living.sort_by_key(|(_, record, _)| std::cmp::Reverse(record.current_since));
+    let access = |(id, record, client): (GrantId, GrantRecord, Arc<Client>)| Access {
         id: id.to_string(),
-        client: record.client_id.to_string(),
+        client: client.display_name().to_owned(),
         scope: record.scope.as_str().split_whitespace().map(str::to_owned).collect(),
         place: Place::new(&record.last_used_from, record.created_at, record.current_since, session.now, texts),
     };

@@ -44,6 +44,14 @@ impl ConsentStore for EmbeddedStore {
             })
             .await
     }
+
+    async fn forget_consents(&self, owner: OwnerId) -> Result<usize, StoreError> {
+        self.writer
+            .write(move |connection, _| {
+                Ok(connection.prepare_cached("DELETE FROM consents WHERE owner = ?")?.execute([owner.0])?)
+            })
+            .await
+    }
 }
 
 fn remember(connection: &Connection, new: &NewConsent, now: Timestamp) -> Result<Changed, StoreError> {

@@ -15,7 +15,7 @@ use crate::{
     scope::Scope,
     store::{
         Changed, Delivery, GrantCreation, GrantRecord, GrantStatus, GrantStore, MAX_GRANTS_PER_OWNER, NewGrant, Origin,
-        OwnerStatus, Presented, RevocationReason, Rotation, StoreError,
+        OwnerStatus, Presented, RevocationReason, Rotation, StoreError, TOMBSTONE_MS,
         decide::{Delta, decide},
     },
 };
@@ -58,6 +58,26 @@ impl GrantStore for EmbeddedStore {
                     apply(connection, owner, id, &revocation)?;
                 }
                 Ok(Changed::Stored)
+            })
+            .await
+    }
+
+    async fn revoke_grants(
+        &self,
+        owner: OwnerId,
+        reason: RevocationReason,
+        from: &Origin,
+    ) -> Result<usize, StoreError> {
+        let from = from.clone();
+        self.writer
+            .write(move |connection, now| {
+                let mut revoke = connection.prepare_cached(
+                    "UPDATE grants SET revoked_reason = ?2, revoked_at = ?3, expires_at = max(access_expires_at, ?4),
+                     revoked_from_address = ?5, revoked_from_agent = ?6
+                     WHERE owner = ?1 AND revoked_at IS NULL AND expires_at > ?3",
+                )?;
+                let forget_at = now.plus(TOMBSTONE_MS).0;
+                Ok(revoke.execute(params![owner.0, reason.as_str(), now.0, forget_at, from.address, from.agent])?)
             })
             .await
     }

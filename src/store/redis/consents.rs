@@ -41,7 +41,25 @@ impl ConsentStore for RedisStore {
     }
 
     async fn forget_consent(&self, owner: OwnerId, client: &ClientId) -> Result<Changed, StoreError> {
-        self.connection.query(cmd("HDEL").arg(keys::consents_of(owner)).arg(client.as_str())).await.map(changed)
+        self.forget(owner, client.as_str()).await.map(changed)
+    }
+
+    async fn forget_consents(&self, owner: OwnerId) -> Result<usize, StoreError> {
+        Ok(usize::try_from(self.forget(owner, "").await?).unwrap_or_default())
+    }
+}
+
+impl RedisStore {
+    /// Forgets the consent of one client, or of all for an empty text.
+    async fn forget(&self, owner: OwnerId, client: &str) -> Result<i64, StoreError> {
+        let key = keys::consents_of(owner);
+        self.connection
+            .run_durably(&key, |_| {
+                let mut call = self.scripts.forget_consents.key(&key);
+                call.arg(client);
+                call
+            })
+            .await
     }
 }
 

@@ -130,6 +130,25 @@ impl GrantStore for RedisStore {
         self.connection.run_durably(&key, prepare).await.map(changed)
     }
 
+    async fn revoke_grants(
+        &self,
+        owner: OwnerId,
+        reason: RevocationReason,
+        from: &Origin,
+    ) -> Result<usize, StoreError> {
+        let key = keys::grants_of(owner);
+        let revoked: i64 = self
+            .connection
+            .run_durably(&key, |_| {
+                let mut call = self.scripts.revoke_grants.key(&key);
+                call.arg(reason.as_str()).arg(TOMBSTONE_MS).arg(self.connection.clock_offset_ms());
+                call.arg(&from.address).arg(&from.agent).arg(keys::grant_prefix(owner));
+                call
+            })
+            .await?;
+        Ok(usize::try_from(revoked).unwrap_or_default())
+    }
+
     async fn grant(&self, owner: OwnerId, id: GrantId) -> Result<Option<GrantRecord>, StoreError> {
         self.fields(keys::grant(owner, id)).await?.as_ref().map(records::grant).transpose()
     }

@@ -10,8 +10,13 @@ pub(super) const CLIENTS: &str = "as:c:*";
 /// The hash of sealed signing keys, by slot.
 pub(super) const SIGNING_KEYS: &str = "as:jk";
 
+/// What the key of every grant of an owner begins with; the grant's id follows.
+pub(super) fn grant_prefix(owner: OwnerId) -> String {
+    format!("as:g:{{{owner}}}:")
+}
+
 pub(super) fn grant(owner: OwnerId, id: GrantId) -> String {
-    format!("as:g:{{{owner}}}:{id}")
+    format!("{}{id}", grant_prefix(owner))
 }
 
 pub(super) fn owner(id: OwnerId) -> String {

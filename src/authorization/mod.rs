@@ -30,7 +30,7 @@ use oxide_auth::{
 };
 
 use crate::{
-    client::{Client, GrantType},
+    client::{Client, ClientType, GrantType},
     error::{InvalidScope, PageError},
     grant::access::{GrantedAccess, RequestedAccess},
     ids::ClientId,
@@ -61,6 +61,15 @@ pub struct AuthorizationRequest {
     pub max_age: Option<i64>,
     /// Who is meant to sign in.
     pub login_hint: Option<String>,
+}
+
+impl AuthorizationRequest {
+    /// Whether no other app can pass for this client: it proves itself when it redeems the code, or has an address of the
+    /// web that only its owner can answer at. On a device any app may listen on a loopback port or claim a private scheme
+    /// (RFC 8252 §8.6).
+    pub fn client_is_certain(&self) -> bool {
+        self.client.client_type == ClientType::Confidential || self.redirect.uri().starts_with("https://")
+    }
 }
 
 /// The `prompt` parameter.

@@ -37,6 +37,7 @@ struct ConsentPage<'a> {
     scopes: Vec<ScopeLine<'a>>,
     action: String,
     form_token: String,
+    may_remember: bool,
 }
 
 struct ScopeLine<'a> {
@@ -189,7 +190,7 @@ async fn answer(
         Some("deny") => return Err(Refusal::Redirect(request.redirect, AuthorizationError::AccessDenied)),
         _ => return Err(Refusal::Page(PageError::Malformed)),
     }
-    if form.take("remember").is_some() {
+    if form.take("remember").is_some() && request.client_is_certain() {
         let consent = NewConsent {
             owner: session.owner.id(),
             owner_epoch: session.owner.epoch(),
@@ -202,12 +203,16 @@ async fn answer(
     issue(browser, &request, &session, &parameters).await
 }
 
-/// Whether this owner has allowed this client all of that for good.
+/// Whether this owner has allowed this client all of that for good. RFC 8252 §8.6: who only says to be this client must be
+/// looked at by a person each time.
 async fn has_consented(
     browser: &Browser,
     request: &AuthorizationRequest,
     session: &BrowserSession,
 ) -> Result<bool, Refusal> {
+    if !request.client_is_certain() {
+        return Ok(false);
+    }
     let consent = browser.app.store.consent(session.owner.id(), &request.client.id).await;
     let consent = consent.map_err(|error| Refusal::Page(error.into()))?;
     Ok(consent.is_some_and(|consent| {
@@ -232,6 +237,7 @@ fn ask(
         leads_to: (texts.leads_to)(&request.redirect.place()),
         scopes: request.access.scope.tokens().map(|token| ScopeLine { token, description: describe(token) }).collect(),
         form_token: browser.form_token_for(session, &path),
+        may_remember: request.client_is_certain(),
         action: path.replacen("/oauth2/authorize", "/consent", 1),
     };
     Page::new(page).forms_lead_to(request.redirect.source()).respond(browser.language)

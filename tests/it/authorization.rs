@@ -20,7 +20,7 @@ on_both_stores!(
     a_code_becomes_tokens_that_refresh,
     a35_only_the_port_of_a_loopback_redirect_uri_may_differ,
     a36_a_redirect_uri_that_is_not_the_same_string_is_refused,
-    a41_a_wrong_client_or_redirect_uri_is_a_page_and_never_a_redirect,
+    a41_a42_a_wrong_client_or_redirect_uri_is_a_page_and_never_a_redirect,
     a43_to_a46_what_a_request_must_say,
     a47_a48_the_answer_names_its_issuer_and_brings_the_state_back,
     a49_to_a51_pages_are_not_framed_not_shared_and_answer_with_303,
@@ -29,6 +29,7 @@ on_both_stores!(
     prompts_ask_again_and_a_hint_fills_the_name_in,
     a_denied_request_says_so_and_stores_nothing,
     a_remembered_consent_is_not_asked_for_again,
+    the_consent_to_an_app_that_any_app_can_pass_for_is_not_remembered,
     a56_request_objects_are_refused,
     what_oxide_auth_would_answer_stays_behind_the_border,
     a_request_in_a_form_is_the_same_request,
@@ -42,6 +43,7 @@ on_both_stores!(
     a67_a_code_dies_with_the_owners_epoch_and_the_clients,
     a_public_client_gets_no_refresh_token_unless_it_may_have_one,
     a_code_is_not_a_refresh_token_nor_the_other_way_round,
+    a_code_redeemed_in_cookie_mode_leads_to_a_cookie,
 );
 
 const VERIFIER: &str = "a-verifier-of-at-least-forty-three-characters";
@@ -229,7 +231,7 @@ async fn a36_a_redirect_uri_that_is_not_the_same_string_is_refused(on: On) {
     }
 }
 
-async fn a41_a_wrong_client_or_redirect_uri_is_a_page_and_never_a_redirect(on: On) {
+async fn a41_a42_a_wrong_client_or_redirect_uri_is_a_page_and_never_a_redirect(on: On) {
     let server = started(on).await;
     server
         .client_with("two", |client| {
@@ -485,6 +487,56 @@ async fn a_remembered_consent_is_not_asked_for_again(on: On) {
     assert_page(&anna.open(&request(&[])).await, 200);
 }
 
+/// RFC 8252 §8.6: any app on the device can listen on a loopback port or claim a private scheme.
+async fn the_consent_to_an_app_that_any_app_can_pass_for_is_not_remembered(on: On) {
+    const REMEMBER: &str = "name=\"remember\"";
+    let server = started(on).await;
+    let uris = ["http://127.0.0.1:51234/cb", "http://[::1]:7/cb", "com.example.app:/cb", CALLBACK];
+    let registered = || uris.map(|uri| RedirectUri::parse(uri).unwrap()).to_vec();
+    server
+        .client_with("native", |client| {
+            public(client);
+            client.redirect_uris = registered();
+        })
+        .await;
+    server
+        .client_with("with-a-secret", |client| {
+            for_codes(client);
+            client.redirect_uris = registered();
+        })
+        .await;
+    let mut anna = Person::signed_in(&server, "anna").await;
+    for uri in uris {
+        let certain = uri == CALLBACK;
+        let path = request(&[("client_id", "native"), ("redirect_uri", uri)]);
+        let page = anna.open(&path).await;
+        assert_page(&page, 200);
+        assert_eq!(page.text.contains(REMEMBER), certain, "{uri}");
+        // Nor does it help to send the field that the page lacks.
+        let allowed = anna.submit(&page, &[("decision", "allow"), ("remember", "yes")]).await;
+        assert!(allowed.header("location").contains("code=ac_"), "{allowed:?}");
+        assert_eq!(server.store().consents_of(owner_id("anna")).await.unwrap().len(), usize::from(certain), "{uri}");
+        if certain {
+            assert_eq!(anna.open(&path).await.status, 303);
+        } else {
+            assert_page(&anna.open(&path).await, 200);
+        }
+    }
+    // What was allowed to its own address is not allowed to the others, and a page that shows nothing can't ask.
+    for uri in &uris[..3] {
+        let path = request(&[("client_id", "native"), ("redirect_uri", uri)]);
+        assert_page(&anna.open(&path).await, 200);
+        let pairs = answered(&anna.open(&format!("{path}&prompt=none")).await, uri);
+        assert_eq!(value(&pairs, "error").as_deref(), Some("consent_required"));
+    }
+    // A client that proves itself with its secret gets nothing from a code that another app has caught.
+    let path = request(&[("client_id", "with-a-secret"), ("redirect_uri", uris[0])]);
+    let page = anna.open(&path).await;
+    assert!(page.text.contains(REMEMBER));
+    anna.submit(&page, &[("decision", "allow"), ("remember", "yes")]).await;
+    assert_eq!(anna.open(&path).await.status, 303);
+}
+
 async fn a56_request_objects_are_refused(on: On) {
     let server = started(on).await;
     let mut anna = Person::signed_in(&server, "anna").await;
@@ -717,4 +769,31 @@ async fn a_code_is_not_a_refresh_token_nor_the_other_way_round(on: On) {
     let as_code = tokens.refresh_token().replacen("rt_", "ac_", 1);
     redeem(&server, &as_code).await.assert_error(400, "invalid_grant");
     server.refresh("app", &tokens.refresh_token()).await.assert_tokens();
+}
+
+async fn a_code_redeemed_in_cookie_mode_leads_to_a_cookie(on: On) {
+    let server = started(on).await;
+    let spa = |client: &mut Client| {
+        public(client);
+        client.cookie_mode = true;
+    };
+    server.client_with("spa", spa).await;
+    let mut anna = Person::signed_in(&server, "anna").await;
+    let callback = "http://127.0.0.1/cb";
+    let code = code(&mut anna, &request(&[("client_id", "spa"), ("redirect_uri", callback)])).await;
+    let form = [("client_id", "spa"), ("code", code.as_str()), ("redirect_uri", callback), ("code_verifier", VERIFIER)];
+    let by_script = |path: &str| {
+        let post = server.http.post(format!("{}{path}", server.url));
+        post.header("sec-fetch-site", "same-origin").header("x-requested-by", "oauth")
+    };
+    let answer = Answer::of(by_script("/session").form(&form)).await;
+    assert_eq!((answer.status, answer.json().get("refresh_token")), (200, None), "{answer:?}");
+    assert_eq!(answer.json()["scope"], "read");
+    let cookie = answer.header("set-cookie").split(';').next().unwrap().to_owned();
+    let again = by_script("/session/refresh").header("cookie", &cookie).form(&form[..1]);
+    assert_eq!(Answer::of(again).await.status, 200);
+    // The token is good in its cookie only.
+    let token = cookie.split_once('=').unwrap().1;
+    let in_body = [("grant_type", "refresh_token"), ("client_id", "spa"), ("refresh_token", token)];
+    server.post(&in_body).await.assert_error(400, "invalid_grant");
 }

@@ -19,13 +19,19 @@ use crate::{
 pub(super) struct SessionRequest {
     /// The client's identifier. It must be registered for cookie mode.
     client_id: String,
-    /// `password`, which is what leaving it out means.
+    /// `password` or `authorization_code`. Left out: the one that the other parameters are for.
     grant_type: Option<String>,
     /// The resource owner's name.
     username: Option<String>,
     /// The resource owner's password, at most 256 characters.
     #[oai(validator(max_length = 256))]
     password: Option<String>,
+    /// `authorization_code`: the code.
+    code: Option<String>,
+    /// `authorization_code`: the redirection URI of the authorization request, when it had one.
+    redirect_uri: Option<String>,
+    /// `authorization_code`: the PKCE verifier.
+    code_verifier: Option<String>,
     /// Scope tokens separated by spaces. Left out: everything the client may have.
     scope: Option<String>,
     /// The resources that the access token is for (RFC 8707). Left out: every resource of the client.

@@ -295,6 +295,8 @@ pub enum PageError {
     RedirectUri,
     /// The request can't be read; 400.
     Malformed,
+    /// There is nothing at this address; 404.
+    NotFound,
     /// The form's token is not this browser's: too old, from another site, or cookies are off; 403.
     StaleForm,
     /// Too many wrong passwords; 429. The seconds to wait.

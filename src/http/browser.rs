@@ -114,7 +114,6 @@ impl Browser {
     ///
     /// # Errors
     /// The response to give instead.
-    #[allow(dead_code, reason = "for the pages to come")]
     pub async fn signed_in(&self, here: &str) -> Result<BrowserSession, Response> {
         match self.session().await {
             Ok(Some(session)) => Ok(session),

@@ -43,15 +43,28 @@ use poem_openapi::{ContactObject, LicenseObject, OpenApiService, Tags};
 use serde_json::Value;
 
 use self::{
-    account::AccountEndpoint, admin::AdminEndpoint, authorize::AuthorizeEndpoint, device::DeviceEndpoint,
-    device_authorization::DeviceAuthorizationEndpoint, error_response::ErrorRenderer,
-    introspection::IntrospectionEndpoint, login::LoginEndpoint, logout::LogoutEndpoint, metadata::MetadataEndpoint,
-    openapi::Documented, pages::Pages, qr_code::QrCodeEndpoint, request_context::identify,
-    revocation::RevocationEndpoint, session::SessionEndpoint, token::TokenEndpoint,
+    account::AccountEndpoint,
+    admin::AdminEndpoint,
+    authorize::AuthorizeEndpoint,
+    device::DeviceEndpoint,
+    device_authorization::DeviceAuthorizationEndpoint,
+    error_response::ErrorRenderer,
+    introspection::IntrospectionEndpoint,
+    login::LoginEndpoint,
+    logout::LogoutEndpoint,
+    metadata::MetadataEndpoint,
+    openapi::Documented,
+    pages::Pages,
+    qr_code::QrCodeEndpoint,
+    request_context::{RequestContext, identify},
+    revocation::RevocationEndpoint,
+    session::SessionEndpoint,
+    token::TokenEndpoint,
 };
 use crate::{
     App,
     config::{Config, ConfigError},
+    error::PageError,
 };
 
 /// The groups of the OpenAPI document.
@@ -133,7 +146,8 @@ pub fn public(app: &Arc<App>, config: &Config) -> Result<BoxEndpoint<'static, Re
     let (pages, routes) = Pages::mount(routes, &config.branding, &config.scopes)?;
     let pages = Arc::new(pages);
     let routes = if app.demo { demo::mount(routes, Arc::clone(&pages), app.issuer.url()) } else { routes };
-    let routes = docs::mount(routes, &document, app.demo).nest("/", service()).data(Arc::clone(app)).data(pages);
+    let routes = docs::mount(routes, &document, app.demo).nest("/", service());
+    let routes = routes.data(Arc::clone(app)).data(Arc::clone(&pages));
 
     let (for_guard, origins) = (Arc::clone(app), Arc::new(same_site::Origins::default()));
     let guarded = routes
@@ -144,6 +158,7 @@ pub fn public(app: &Arc<App>, config: &Config) -> Result<BoxEndpoint<'static, Re
         next: Arc::new(guarded),
         errors: ErrorRenderer::new(app.issuer.url()),
         documented: Documented::paths(&document),
+        pages,
     };
     let trusted = config.trusted_proxies.as_slice().into();
     Ok(whole
@@ -166,6 +181,7 @@ struct WithErrors<E> {
     next: Arc<E>,
     errors: ErrorRenderer,
     documented: BTreeMap<String, Documented>,
+    pages: Arc<Pages>,
 }
 
 impl<E: Endpoint> Endpoint for WithErrors<E> {
@@ -173,13 +189,19 @@ impl<E: Endpoint> Endpoint for WithErrors<E> {
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let path = request.uri().path().to_owned();
+        let person = RequestContext::of_page_reader(&request);
         Ok(match self.next.call(request).await {
             Ok(response) => response.into_response(),
             Err(error) => {
                 if error.status().is_server_error() {
                     tracing::error!(%error, path, "request failed");
                 }
-                self.errors.outside_endpoints(&error, self.documented.get(&path))
+                match person {
+                    Some(context) if error.status() == StatusCode::NOT_FOUND => {
+                        error_response::page_error(&PageError::NotFound, &self.pages, &context)
+                    }
+                    _ => self.errors.outside_endpoints(&error, self.documented.get(&path)),
+                }
             }
         })
     }

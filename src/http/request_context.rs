@@ -8,7 +8,10 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use poem::{
     Addr, Endpoint, FromRequest, IntoResponse, Request, RequestBody, Response,
-    http::{HeaderMap, HeaderName, HeaderValue, header::USER_AGENT},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Method,
+        header::{ACCEPT, USER_AGENT},
+    },
 };
 
 use crate::{clock::random_bytes, ids::ClientId, resource_owner::LoginSource, store::Origin};
@@ -47,6 +50,24 @@ impl ClientSlot {
 }
 
 impl RequestContext {
+    fn of(request: &Request) -> Self {
+        let known = request.extensions().get::<Identity>();
+        Self {
+            request_id: known.map(|identity| identity.request_id.clone()).unwrap_or_default(),
+            address: known.and_then(|identity| identity.address),
+            headers: request.headers().clone(),
+            client: ClientSlot::default(),
+        }
+    }
+
+    /// The context of a browser that opens an address for a person to read: it asks for HTML by name, which no client of
+    /// the API does.
+    pub fn of_page_reader(request: &Request) -> Option<Self> {
+        let mut accepted = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let reads = request.method() == Method::GET && accepted.any(|value| value.contains("text/html"));
+        reads.then(|| Self::of(request))
+    }
+
     /// Where the request came from, as a grant remembers it.
     pub fn origin(&self) -> Origin {
         Origin::new(self.address, self.headers.get(USER_AGENT).map_or(b"", HeaderValue::as_bytes))
@@ -62,13 +83,7 @@ impl RequestContext {
 
 impl<'a> FromRequest<'a> for RequestContext {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
-        let known = request.extensions().get::<Identity>();
-        Ok(Self {
-            request_id: known.map(|identity| identity.request_id.clone()).unwrap_or_default(),
-            address: known.and_then(|identity| identity.address),
-            headers: request.headers().clone(),
-            client: ClientSlot::default(),
-        })
+        Ok(Self::of(request))
     }
 }
 

@@ -4,6 +4,7 @@ use reqwest::Method;
 
 use crate::{
     on_both_stores,
+    person::{Person, assert_page},
     support::{Answer, On, Redis, Server, raw},
 };
 use regrant::{client::GrantType, clock::Clock, secret::ServerSecret};
@@ -369,6 +370,29 @@ async fn an_unknown_path_is_404_in_json() {
     for path in ["/nothing", "/oauth2/token/", "/oauth2", "/oauth2/authorize/", "//oauth2/token", "/health/live"] {
         Answer::of(server.http.get(format!("{}{path}", server.url))).await.assert_error(404, "not_found");
         Answer::of(server.http.post(format!("{}{path}", server.url)).form(&LOGIN)).await.assert_error(404, "not_found");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_path_is_a_page_for_a_person() {
+    const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    let server = Server::start(On::Embedded).await;
+    let mut anna = Person::at(&server);
+    anna.headers = vec![("accept", BROWSER.into())];
+    for path in ["/nothing", "/oauth2/token/", "/account/cAnArY%3Cscript%3E", "//login"] {
+        let page = anna.open(path).await;
+        assert_page(&page, 404);
+        assert!(page.text.contains("There is no such page") && !page.text.contains("cAnArY"), "{page:?}");
+        assert!(page.text.contains(page.header("x-request-id")), "{page:?}");
+    }
+    anna.headers.push(("accept-language", "de".into()));
+    assert!(anna.open("/nothing").await.text.contains("Diese Seite gibt es nicht"));
+    // The endpoint's errors stay JSON, and so do those of forms, of scripts, and of who takes anything.
+    anna.open("/oauth2/token").await.assert_error(405, "invalid_request");
+    anna.post("/nothing", &LOGIN).await.assert_error(404, "not_found");
+    for accept in ["*/*", "application/json", ""] {
+        anna.headers = vec![("accept", accept.into())];
+        anna.open("/nothing").await.assert_error(404, "not_found");
     }
 }
 

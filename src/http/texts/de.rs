@@ -17,6 +17,10 @@ pub(super) const TEXTS: Texts = Texts {
             title: "Dieser Link funktioniert nicht",
             advice: "Die Anfrage ist unvollständig oder beschädigt. Gehen Sie dorthin zurück, woher Sie kamen, und versuchen Sie es noch einmal.",
         },
+        not_found: Trouble {
+            title: "Diese Seite gibt es nicht",
+            advice: "Vielleicht ist die Adresse vertippt, oder es gibt die Seite nicht mehr. Gehen Sie dorthin zurück, woher Sie kamen, und versuchen Sie es noch einmal.",
+        },
         stale_form: Trouble {
             title: "Diese Seite ist abgelaufen",
             advice: "Gehen Sie zurück, laden Sie die Seite neu und versuchen Sie es noch einmal. Für die Anmeldung sind Cookies nötig; prüfen Sie, ob Ihr Browser sie für diese Seite zulässt.",

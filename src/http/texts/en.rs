@@ -17,6 +17,10 @@ pub(super) const TEXTS: Texts = Texts {
             title: "This link doesn’t work",
             advice: "The request is incomplete or damaged. Go back to where you came from and try again.",
         },
+        not_found: Trouble {
+            title: "There is no such page",
+            advice: "The address may be mistyped, or the page is gone. Go back to where you came from and try again.",
+        },
         stale_form: Trouble {
             title: "This page has expired",
             advice: "Go back, reload the page and try again. Signing in needs cookies, so check that your browser allows them for this site.",

@@ -185,6 +185,8 @@ pub struct ErrorTexts {
     pub redirect_uri: Trouble,
     /// The request can't be read.
     pub malformed: Trouble,
+    /// There is nothing at this address.
+    pub not_found: Trouble,
     /// The form is too old, came from elsewhere, or cookies are off.
     pub stale_form: Trouble,
     /// Too many wrong passwords.

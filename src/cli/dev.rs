@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
 use tokio::net::TcpListener;
 
@@ -16,9 +17,10 @@ use super::{Outcome, Refused, asked_to_stop, assemble, start_log};
 use crate::{
     App,
     client::{Client, ClientName, ClientType, GrantType, RedirectUri, RegisteredSecret},
-    clock::Clock,
+    clock::{Clock, random_bytes},
     config::{Config, ScopeDescription},
     ids::{ClientId, Username},
+    pkce::CodeChallenge,
     scope::Scope,
     secret::{ClientSecretHash, SecretText, ServerSecret},
     server::{self, Listeners},
@@ -167,6 +169,8 @@ async fn create_demo_records(app: &Arc<App>) -> Outcome {
 
 fn print_welcome(app: &App, config: &Config) {
     let issuer = app.issuer.url();
+    let verifier = SecretText::new(URL_SAFE_NO_PAD.encode(random_bytes::<32>()));
+    let challenge = CodeChallenge::of_verifier(&verifier).map(CodeChallenge::to_text).unwrap_or_default();
     println!(
         "Regrant {version} is running for development, with demo records, on {store}.
 
@@ -181,6 +185,14 @@ Get a token pair:
 
   curl -s -u demo:demo-secret {issuer}/oauth2/token \\
     -d grant_type=password -d username=demo -d password=demo-password
+
+Log in as apps do in a browser, by authorization code and PKCE: open this, sign in and allow, then paste the code that is in
+the address you arrive at. Nothing listens there, so the browser shows an error; the address bar has the code all the same.
+
+  {issuer}/oauth2/authorize?response_type=code&client_id=demo-public&redirect_uri=http://127.0.0.1/callback&code_challenge={challenge}&code_challenge_method=S256
+  curl -s {issuer}/oauth2/token -d grant_type=authorization_code -d client_id=demo-public \\
+    -d redirect_uri=http://127.0.0.1/callback -d code_verifier={verifier} \\
+    -d code=PASTE_IT_HERE
 
 Refresh it (paste the refresh_token of the last answer):
 
@@ -200,5 +212,6 @@ Log in on a device: open the verification_uri_complete of the first answer, then
 Stop with Ctrl-C.",
         version = env!("CARGO_PKG_VERSION"),
         store = config.store,
+        verifier = verifier.expose(),
     );
 }

@@ -169,11 +169,18 @@ async fn curl(command: &str) -> Answer {
 async fn dev_prints_commands_that_work() {
     let folder = tempfile::tempdir().unwrap();
     let dev = Dev::start(folder.path());
-    let commands: Vec<&str> =
-        dev.welcome.split("\n\n").map(str::trim).filter(|paragraph| paragraph.starts_with("curl ")).collect();
+    let paragraphs: Vec<&str> = dev.welcome.split("\n\n").map(str::trim).collect();
+    let commands: Vec<&str> = paragraphs.iter().copied().filter(|paragraph| paragraph.starts_with("curl ")).collect();
     assert_eq!(commands.len(), 4, "{}", dev.welcome);
     let login = curl(commands[0]).await;
     login.assert_tokens();
+    // What a person does in their browser has tests of its own; here the address is good and the codes are missing.
+    let by_code = paragraphs.iter().find(|paragraph| paragraph.contains("/oauth2/authorize?")).unwrap();
+    let (address, redeem) = by_code.split_once('\n').unwrap();
+    let browser = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let opened = Answer::of(browser.get(address)).await;
+    assert!(opened.header("location").starts_with("/login?continue=%2Foauth2%2Fauthorize"), "{opened:?}");
+    curl(&redeem.replace("PASTE_IT_HERE", "ac_x")).await.assert_error(400, "invalid_grant");
     let refreshed = curl(&commands[1].replace("PASTE_IT_HERE", &login.refresh_token())).await;
     refreshed.assert_tokens();
     assert_ne!(refreshed.refresh_token(), login.refresh_token());

@@ -224,6 +224,44 @@ async fn a_revoked_grant_is_inactive_at_once_on_another_node(on: On) {
     }
 }
 
+/// Whichever of the two came first: both are counters, and no time is compared.
+async fn a95_what_ended_a_clients_grants_and_what_ended_a_users_both_hold(on: On) {
+    for client_first in [true, false] {
+        let server = started(on).await;
+        server.user("bob").await;
+        let end_the_clients = async || server.change_client("app", |client| client.epoch += 1).await;
+        let end_annas = async || {
+            server.store().change_owner(owner_id("anna"), OwnerChange::LogOut).await.unwrap();
+        };
+        let assert_dead = async |login: &Answer| {
+            assert_eq!(server.introspect("app", &login.access_token()).await, inactive());
+            server.refresh("app", &login.refresh_token()).await.assert_error(400, "invalid_grant");
+        };
+        let (annas, bobs) = (server.login("app", "anna").await, server.login("app", "bob").await);
+        let elsewhere = server.login("other", "anna").await;
+        if client_first {
+            end_the_clients().await
+        } else {
+            end_annas().await
+        }
+        let between = server.login("app", "anna").await;
+        assert_eq!(server.introspect("app", &between.access_token()).await["active"], true);
+        if client_first {
+            end_annas().await
+        } else {
+            end_the_clients().await
+        }
+        let after = server.login("app", "anna").await;
+        for login in [&annas, &between, &bobs] {
+            assert_dead(login).await;
+        }
+        assert_eq!(server.introspect("other", &elsewhere.access_token()).await, inactive());
+        server.refresh("other", &elsewhere.refresh_token()).await.assert_error(400, "invalid_grant");
+        assert_eq!(server.introspect("app", &after.access_token()).await["active"], true);
+        server.refresh("app", &after.refresh_token()).await.assert_tokens();
+    }
+}
+
 async fn enabling_again_revives_nothing(on: On) {
     let server = started(on).await;
     let login = server.login("app", "anna").await;
@@ -277,6 +315,7 @@ crate::on_both_stores!(
     a92_what_does_not_count_reads_exactly_inactive,
     a31_no_forged_header_gets_through,
     a_revoked_grant_is_inactive_at_once_on_another_node,
+    a95_what_ended_a_clients_grants_and_what_ended_a_users_both_hold,
     enabling_again_revives_nothing,
     a_client_learns_about_its_own_tokens,
     the_metadata_names_both_endpoints,

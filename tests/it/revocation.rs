@@ -3,12 +3,13 @@
 use regrant::{
     client::GrantType,
     clock::Clock,
+    config::Config,
     ids::GrantId,
     secret::ServerSecret,
     store::{GrantStatus, RevocationReason},
 };
 
-use crate::support::{Answer, On, Redis, Server, owner_id};
+use crate::support::{Answer, On, Redis, Server, owner_id, redis_url};
 
 const PATH: &str = "/oauth2/revoke";
 
@@ -30,7 +31,7 @@ async fn assert_revoked_by_client(server: &Server, login: &Answer) {
     );
 }
 
-async fn revoking_the_refresh_token_kills_the_grant_and_its_access_tokens(on: On) {
+async fn a94_revoking_the_refresh_token_kills_the_grant_and_its_access_tokens(on: On) {
     let server = started(on).await;
     let login = server.login("app", "anna").await;
     let refreshed = server.refresh("app", &login.refresh_token()).await;
@@ -40,6 +41,29 @@ async fn revoking_the_refresh_token_kills_the_grant_and_its_access_tokens(on: On
     for answer in [&login, &refreshed] {
         assert_eq!(server.introspect("app", &answer.access_token()).await, serde_json::json!({ "active": false }));
     }
+}
+
+async fn a94_a_revocation_survives_a_restart(on: On) {
+    let (secret, folder) = (ServerSecret::generate(), tempfile::tempdir().unwrap());
+    let url = match on {
+        On::Embedded => format!("sqlite:{}", folder.path().join("regrant.db").display()),
+        On::Redis => redis_url(),
+    };
+    let start = async || {
+        let issuer = |config: &mut Config| config.issuer = "http://regrant.test".into();
+        Server::start_on(&url, &secret, Clock::system(), tempfile::tempdir().unwrap(), issuer).await
+    };
+    let before = start().await;
+    before.client("app").await;
+    before.user("anna").await;
+    let (login, kept) = (before.login("app", "anna").await, before.login("app", "anna").await);
+    before.revoke("app", &login.refresh_token()).await;
+    drop(before);
+    let after = start().await;
+    after.refresh("app", &login.refresh_token()).await.assert_error(400, "invalid_grant");
+    assert_eq!(after.introspect("app", &login.access_token()).await, serde_json::json!({ "active": false }));
+    assert_eq!(after.introspect("app", &kept.access_token()).await["active"], true);
+    after.refresh("app", &kept.refresh_token()).await.assert_tokens();
 }
 
 async fn an_older_refresh_token_revokes_too_and_so_does_an_access_token(on: On) {
@@ -133,7 +157,8 @@ async fn a01_the_endpoint_answers_post_only(on: On) {
 }
 
 crate::on_both_stores!(
-    revoking_the_refresh_token_kills_the_grant_and_its_access_tokens,
+    a94_revoking_the_refresh_token_kills_the_grant_and_its_access_tokens,
+    a94_a_revocation_survives_a_restart,
     an_older_refresh_token_revokes_too_and_so_does_an_access_token,
     a93_unknown_tokens_and_those_of_others_read_the_same_and_change_nothing,
     a_public_client_revokes_its_own_tokens,

@@ -10,11 +10,8 @@ and CHROMEDRIVER), axe-core in target/tools/axe (or its path in AXE_CORE), and n
 import base64
 import hashlib
 import json
-import os
-import sys
-from pathlib import Path
 
-from webdriver import Browser, Checks, WaitFailed
+from webdriver import walk
 
 USER, PASSWORD = "demo", "demo-password"
 CLIENT = "demo-public"
@@ -67,24 +64,12 @@ def starts_signed_out(browser, checks, shots):
     browser.open("/demo")
     browser.wait(SIGNED_OUT, "the sign-in form")
     browser.accessibility(checks, "demo, signed out")
-    for width, name in [(None, "desktop"), (390, "phone")]:
-        shoot(browser, shots, f"demo-1-signed-out-{name}", width)
+    browser.photograph(shots, "demo-1-signed-out")
     sign_in(browser, "wrong")
     browser.wait(NOTICE, "the refusal")
     checks.that("a wrong password is refused in words", "wrong" in browser.text(NOTICE), browser.text(NOTICE))
     checks.that("and sets no cookie", COOKIE not in cookies(browser), cookies(browser))
-    browser.screenshot(shots / "demo-2-wrong-password.png")
-
-
-def shoot(browser, shots, name, width):
-    if width:
-        browser.resize(width, 844)
-    for scheme in ("light", "dark"):
-        browser.emulate(scheme)
-        browser.screenshot(shots / f"{name}-{scheme}.png")
-    browser.emulate("light")
-    if width:
-        browser.call("POST", "/goog/cdp/execute", {"cmd": "Emulation.clearDeviceMetricsOverride", "params": {}})
+    browser.photograph(shots, "demo-2-wrong-password")
 
 
 def signs_in(browser, checks, shots):
@@ -100,8 +85,7 @@ def signs_in(browser, checks, shots):
     stores_no_token(browser, checks)
     shown = browser.text("//*[@id='claims']")
     checks.that("the claims are shown", CLIENT in shown and "profile read write" in shown, shown)
-    for width, name in [(None, "desktop"), (390, "phone")]:
-        shoot(browser, shots, f"demo-3-signed-in-{name}", width)
+    browser.photograph(shots, "demo-3-signed-in")
 
 
 def stores_no_token(browser, checks):
@@ -186,7 +170,7 @@ def logs_out_in_both_tabs(browser, checks, shots):
     browser.wait(SIGNED_OUT, "the sign-in form")
     checks.that("a logout says so", browser.text(NOTICE) == "You are signed out.", browser.text(NOTICE))
     checks.that("and deletes the cookie", COOKIE not in cookies(browser), cookies(browser))
-    browser.screenshot(shots / "demo-4-signed-out.png")
+    browser.photograph(shots, "demo-4-signed-out")
     browser.switch(first)
     browser.wait(SIGNED_OUT, "the sign-in form in the other tab")
     browser.open("/demo")
@@ -219,36 +203,16 @@ def stayed_quiet(browser, checks, shots):
     checks.that("the console has no errors and no CSP violations", not console, "\n".join(console))
 
 
-def main():
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    shots = Path(sys.argv[2])
-    shots.mkdir(parents=True, exist_ok=True)
-    checks = Checks()
-    steps = [
-        starts_signed_out,
-        signs_in,
-        survives_a_reload,
-        two_tabs_share_one_session,
-        refreshes_in_both_tabs_at_once,
-        logs_out_in_both_tabs,
-        recovers_after_a_lost_network,
-        stayed_quiet,
-    ]
-    with Browser(
-        sys.argv[1].rstrip("/"),
-        os.environ.get("CHROMIUM", "/usr/bin/chromium"),
-        os.environ.get("CHROMEDRIVER", "/usr/bin/chromedriver"),
-    ) as browser:
-        for step in steps:
-            try:
-                step(browser, checks, shots)
-            except WaitFailed as failed:
-                checks.that(step.__name__, False, str(failed))
-                browser.screenshot(shots / f"failed-{step.__name__}.png")
-                break
-    sys.exit(checks.summary())
-
+STEPS = [
+    starts_signed_out,
+    signs_in,
+    survives_a_reload,
+    two_tabs_share_one_session,
+    refreshes_in_both_tabs_at_once,
+    logs_out_in_both_tabs,
+    recovers_after_a_lost_network,
+    stayed_quiet,
+]
 
 if __name__ == "__main__":
-    main()
+    walk(__doc__, STEPS)

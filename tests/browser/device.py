@@ -9,15 +9,11 @@ The device is this program: it asks for codes and polls as RFC 8628 says.
 """
 
 import json
-import os
-import sys
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from pathlib import Path
 
-from webdriver import Browser, Checks, WaitFailed
+from webdriver import walk
 
 USER, PASSWORD, CLIENT = "demo", "demo-password", "demo-public"
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
@@ -47,30 +43,17 @@ def poll(base, device):
     return post(base, "/oauth2/token", {"grant_type": GRANT, "device_code": device["device_code"], "client_id": CLIENT})
 
 
-def shoot(browser, shots, name):
-    """Light and dark, on a desktop and on a phone."""
-    for width, height, where in [(None, None, "desktop"), (390, 844, "phone")]:
-        if width:
-            browser.resize(width, height)
-        for scheme in ("light", "dark"):
-            browser.emulate(scheme)
-            browser.screenshot(shots / f"device-{name}-{where}-{scheme}.png")
-    browser.emulate("light")
-    browser.call("POST", "/goog/cdp/execute", {"cmd": "Emulation.clearDeviceMetricsOverride", "params": {}})
-
-
-def looked_at(browser, checks, shots, name):
+def looked_at(browser, checks, shots, name, german=False):
     browser.accessibility(checks, f"device, {name}")
-    wide = browser.script("return document.documentElement.scrollWidth > document.documentElement.clientWidth")
-    checks.that(f"device, {name}: nothing sticks out", not wide)
-    shoot(browser, shots, name)
+    checks.that(f"device, {name}: nothing sticks out", not browser.sticks_out())
+    browser.photograph(shots, f"device-{name}", german)
 
 
 def refuses_what_is_no_code(browser, checks, shots):
     browser.open("/device")
     focused = browser.script("return document.activeElement.name")
     checks.that("the field has the focus", focused == "user_code", focused)
-    looked_at(browser, checks, shots, "1-code")
+    looked_at(browser, checks, shots, "1-code", german=True)
     for typed, wanted in [("hello", "not a code"), ("BBBB-BBBB", "doesn’t work")]:
         browser.fill(CODE, typed)
         browser.click(SUBMIT)
@@ -94,7 +77,7 @@ def allows_after_a_sign_in(browser, checks, shots):
     page = browser.text("//main")
     for shown in (CLIENT, USER, device["user_code"], "profile", "read", "127.0.0.1", "Television/1.0"):
         checks.that(f"the question shows {shown}", shown in page, page)
-    looked_at(browser, checks, shots, "3-question")
+    looked_at(browser, checks, shots, "3-question", german=True)
     status, answer = poll(browser.base, device)
     checks.that("the device waits meanwhile", (status, answer.get("error")) == (400, "authorization_pending"), answer)
     browser.click("//button[@value='allow']")
@@ -148,32 +131,19 @@ def shows_a_device(browser, checks, shots):
     looked_at(browser, checks, shots, "7-demo-device-connected")
 
 
-def main():
-    base, shots = sys.argv[1].rstrip("/"), Path(sys.argv[2])
-    shots.mkdir(parents=True, exist_ok=True)
-    chromium = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-    chromedriver = os.environ.get("CHROMEDRIVER", "/usr/bin/chromedriver")
-    checks = Checks()
-    with Browser(base, chromium, chromedriver) as browser:
-        try:
-            for step in (
-                refuses_what_is_no_code,
-                allows_after_a_sign_in,
-                denies_with_the_keyboard_alone,
-                shows_a_device,
-            ):
-                step(browser, checks, shots)
-        except WaitFailed as failure:
-            checks.that("the walk came to its end", False, str(failure))
-            browser.screenshot(shots / "device-failure.png")
-        # The refused polls of the demo device are answers, not faults.
-        faults = [entry["message"] for entry in browser.log("browser") if "/oauth2/token" not in entry["message"]]
-        checks.that("the console is silent: no refused script, style or picture", not faults, faults)
-    return checks.summary()
+def stayed_quiet(browser, checks, shots):
+    # The refused polls of the demo device are answers, not faults.
+    faults = [entry["message"] for entry in browser.log("browser") if "/oauth2/token" not in entry["message"]]
+    checks.that("the console is silent: no refused script, style or picture", not faults, faults)
 
+
+STEPS = [
+    refuses_what_is_no_code,
+    allows_after_a_sign_in,
+    denies_with_the_keyboard_alone,
+    shows_a_device,
+    stayed_quiet,
+]
 
 if __name__ == "__main__":
-    started = time.monotonic()
-    status = main()
-    print(f"{time.monotonic() - started:.0f} s")
-    sys.exit(status)
+    walk(__doc__, STEPS)

@@ -8,13 +8,9 @@ and CHROMEDRIVER), and nothing besides Python's standard library.
 """
 
 import json
-import os
-import sys
-from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import urlopen
 
-from webdriver import Browser, Checks, WaitFailed
+from webdriver import walk
 
 USER, PASSWORD = "demo", "demo-password"
 CLIENT, SECRET = "demo", "demo-secret"
@@ -24,12 +20,6 @@ DIALOG = "//div[contains(@class, 'modal-ux')]"
 PASSWORD_FLOW = f"{DIALOG}//div[contains(@class, 'auth-container')][.//code[normalize-space()='password']]"
 CODE_FLOW = f"{DIALOG}//div[contains(@class, 'auth-container')][.//code[starts-with(normalize-space(), 'authorizationCode')]]"
 OPERATION = "//div[contains(@class, 'opblock-post')][.//*[@data-path='/oauth2/token']]"
-
-
-def document_flows(base):
-    """The OAuth 2.0 flows that the server's OpenAPI document offers."""
-    with urlopen(f"{base}/openapi.json") as response:
-        return json.load(response)["components"]["securitySchemes"]["OAuth2"]["flows"]
 
 
 def labelled(block, label):
@@ -145,36 +135,14 @@ def stayed_quiet_and_at_home(browser, checks, shots):
     checks.that("no request left the server's origin", not away, "\n".join(sorted(away)))
 
 
-def main():
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    shots = Path(sys.argv[2])
-    shots.mkdir(parents=True, exist_ok=True)
-    checks = Checks()
-    with Browser(
-        sys.argv[1].rstrip("/"),
-        os.environ.get("CHROMIUM", "/usr/bin/chromium"),
-        os.environ.get("CHROMEDRIVER", "/usr/bin/chromedriver"),
-    ) as browser:
-        steps = [
-            shows_the_document,
-            authorizes_with_the_password_flow,
-            issues_a_token,
-            explains_the_errors,
-            stayed_quiet_and_at_home,
-        ]
-        # The document says which flows this server has; each that it lists is tried.
-        if "authorizationCode" in document_flows(browser.base):
-            steps.insert(2, authorizes_with_the_code_flow)
-        for step in steps:
-            try:
-                step(browser, checks, shots)
-            except WaitFailed as failed:
-                checks.that(step.__name__, False, str(failed))
-                browser.screenshot(shots / f"failed-{step.__name__}.png")
-                browser.open("/docs")
-    sys.exit(checks.summary())
-
+STEPS = [
+    shows_the_document,
+    authorizes_with_the_password_flow,
+    authorizes_with_the_code_flow,
+    issues_a_token,
+    explains_the_errors,
+    stayed_quiet_and_at_home,
+]
 
 if __name__ == "__main__":
-    main()
+    walk(__doc__, STEPS, recover=lambda browser: browser.open("/docs"))

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -63,6 +64,31 @@ class Checks:
     def summary(self):
         print(f"{self.passed} passed, {self.failed} failed")
         return 1 if self.failed or not self.passed else 0
+
+
+def walk(usage, steps, recover=None):
+    """What every check does: takes the arguments, starts a browser, and goes one step after the other. After a step that
+    failed it ends, or goes on where `recover` leads."""
+    if len(sys.argv) != 3:
+        sys.exit(usage)
+    began, shots, checks = time.monotonic(), Path(sys.argv[2]), Checks()
+    shots.mkdir(parents=True, exist_ok=True)
+    with Browser(
+        sys.argv[1].rstrip("/"),
+        os.environ.get("CHROMIUM", "/usr/bin/chromium"),
+        os.environ.get("CHROMEDRIVER", "/usr/bin/chromedriver"),
+    ) as browser:
+        for step in steps:
+            try:
+                step(browser, checks, shots)
+            except WaitFailed as failed:
+                checks.that(step.__name__, False, str(failed))
+                browser.screenshot(shots / f"failed-{step.__name__}.png")
+                if recover is None:
+                    break
+                recover(browser)
+    print(f"{time.monotonic() - began:.0f} s")
+    sys.exit(checks.summary())
 
 
 class Browser:
@@ -186,6 +212,29 @@ class Browser:
     def screenshot(self, path):
         path.write_bytes(base64.b64decode(self.call("GET", "/screenshot")))
 
+    def photograph(self, shots, name, german=False):
+        """The whole page on a desktop and on a phone, light and dark; on request, loaded again, in German as well."""
+        for language in ("en", "de") if german else ("en",):
+            if german:
+                self.read_in(language)
+            for device, width, height in (("desktop", 1280, 800), ("phone", 390, 844)):
+                self.resize(width, height)
+                self.resize(width, max(height, self.script("return document.documentElement.scrollHeight")))
+                for scheme in ("light", "dark"):
+                    self.emulate(scheme)
+                    self.screenshot(shots / f"{name}-{device}-{scheme}{'-de' if language == 'de' else ''}.png")
+        if german:
+            self.read_in("en")
+        self.emulate("light")
+        self.call("POST", "/goog/cdp/execute", {"cmd": "Emulation.clearDeviceMetricsOverride", "params": {}})
+
+    def sticks_out(self):
+        """Whether the page is wider than a phone."""
+        self.resize(390, 844)
+        wide = self.script("return document.documentElement.scrollWidth > document.documentElement.clientWidth")
+        self.call("POST", "/goog/cdp/execute", {"cmd": "Emulation.clearDeviceMetricsOverride", "params": {}})
+        return wide
+
     def log(self, kind):
         return self.call("POST", "/se/log", {"type": kind})
 
@@ -254,6 +303,14 @@ class Browser:
             "cmd": "Emulation.setEmulatedMedia",
             "params": {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
         })  # fmt: skip
+
+    def read_in(self, language):
+        """Asks for another language, and for the page again."""
+        headers = {"headers": {"Accept-Language": language}}
+        self.call("POST", "/goog/cdp/execute", {"cmd": "Network.enable", "params": {}})
+        self.call("POST", "/goog/cdp/execute", {"cmd": "Network.setExtraHTTPHeaders", "params": headers})
+        self.call("POST", "/refresh", {})
+        self.until(lambda: self.script("return document.documentElement.lang") == language, f"the page in {language}")
 
     # Windows
 

@@ -34,7 +34,8 @@ pub const STRANGERS_INTERVAL_MS: i64 = 30_000;
 pub const STRANGERS_STREAK: u32 = 100;
 /// Attempts of one source that may be under way at once: correct ones are as good in parallel as one by one.
 pub const MAX_IN_FLIGHT: u32 = 20;
-/// An attempt that was not settled in so many milliseconds has failed: its server died, or its client hung up.
+/// An attempt that was not settled in so many milliseconds of quiet does not count: its server died, and whoever made it
+/// learnt nothing. One that is settled later counts then.
 pub const SETTLE_MS: i64 = 10_000;
 /// How long an address is trusted after a success from there, milliseconds.
 pub const TRUST_MS: i64 = 30 * 24 * 3_600_000;
@@ -141,6 +142,7 @@ impl AccountThrottle {
         self.sources.retain(|_, source| now < source.trusted_until || now - source.last < LONGEST_WAIT_MS);
         let mut counted = self.sources.get(source).cloned().unwrap_or_default();
         if now - counted.last >= SETTLE_MS {
+            counted.count = counted.count.saturating_sub(counted.in_flight);
             counted.in_flight = 0;
         }
         if now - counted.last >= LONGEST_WAIT_MS {
@@ -182,14 +184,15 @@ impl AccountThrottle {
     pub fn settle(&mut self, ticket: &LoginTicket, outcome: LoginOutcome, now: Timestamp) {
         let now = now.0;
         let mut counted = self.sources.get(&ticket.source).cloned().unwrap_or_default();
+        let late = counted.in_flight == 0;
         counted.in_flight = counted.in_flight.saturating_sub(1);
         if outcome != LoginOutcome::Failed && !ticket.trusted {
             self.whole_at -= STRANGERS_INTERVAL_MS;
         }
         match outcome {
-            LoginOutcome::Failed => {}
+            LoginOutcome::Failed => counted.count += u32::from(late),
             LoginOutcome::Withdrawn => {
-                counted.count = counted.count.saturating_sub(1);
+                counted.count = counted.count.saturating_sub(u32::from(!late));
                 if !ticket.trusted {
                     self.streak = self.streak.saturating_sub(1);
                 }
@@ -278,13 +281,20 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_settled_has_failed_and_what_was_withdrawn_never_was() {
+    fn what_was_never_checked_does_not_count_and_what_was_settled_late_does() {
         let mut account = AccountThrottle::default();
-        for _ in 0..20 {
-            account.attempt("a1", false, T0).unwrap();
-        }
+        let dead: Vec<_> = (0..20).map(|_| account.attempt("a1", false, T0).unwrap()).collect();
         assert_eq!(account.attempt("a1", false, T0), Err(1_000));
-        assert_eq!(account.attempt("a1", false, T0.plus(SETTLE_MS)), Err(LONGEST_WAIT_MS - SETTLE_MS));
+        let mut late = account.clone();
+        // The strangers' bucket is empty; it does not know who died.
+        let now = T0.plus(STRANGERS_BURST * STRANGERS_INTERVAL_MS);
+        assert_eq!(guesses(&mut account, "a1", 9, now), 5);
+
+        let first = late.attempt("a1", false, now).unwrap();
+        for ticket in dead.iter().take(4).chain([&first]) {
+            late.settle(ticket, LoginOutcome::Failed, now);
+        }
+        assert_eq!(late.attempt("a1", false, now), Err(FIRST_WAIT_MS));
 
         let mut account = AccountThrottle::default();
         for _ in 0..100 {

@@ -21,7 +21,7 @@ use regrant::{
 
 use crate::support;
 
-/// Random steps per store, at least.
+/// Random steps per store, at least; the variable `DIFFERENTIAL_STEPS` asks for another number.
 const STEPS: usize = 100_000;
 /// Steps on one grant before a new one is made.
 const STEPS_PER_GRANT: usize = 16;
@@ -231,7 +231,8 @@ async fn run(store_url: String) {
     let mut seen = std::collections::BTreeMap::<&str, usize>::new();
 
     let (mut number, mut steps) = (0, 0);
-    while steps < STEPS {
+    let wanted = std::env::var("DIFFERENTIAL_STEPS").map_or(STEPS, |text| text.parse().unwrap());
+    while steps < wanted {
         number += 1;
         let delivery = if number % 2 == 0 { Delivery::Body } else { Delivery::Cookie };
         let (grant, _) = new_grant(store, delivery).await;

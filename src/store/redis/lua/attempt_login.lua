@@ -30,7 +30,7 @@ for name, s in pairs(account.sources) do
   if now >= s.trusted_until and now - s.last >= longest then account.sources[name] = nil end
 end
 local s = account.sources[source] or {count = 0, in_flight = 0, last = 0, trusted_until = 0}
-if now - s.last >= tonumber(ARGV[14]) then s.in_flight = 0 end
+if now - s.last >= tonumber(ARGV[14]) then s.count, s.in_flight = math.max(s.count - s.in_flight, 0), 0 end
 if now - s.last >= longest then s.count = 0 end
 if s.in_flight >= tonumber(ARGV[13]) then return {'NO', text(now), '1000'} end
 local trusted = by_device or now < s.trusted_until

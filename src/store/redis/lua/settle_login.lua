@@ -14,10 +14,13 @@ local source, trusted, outcome, longest = ARGV[2], ARGV[3] == '1', ARGV[4], tonu
 local account = redis.call('GET', KEYS[1])
 account = account and cjson.decode(account) or {whole_at = 0, streak = 0, last = 0, sources = {}}
 local s = account.sources[source] or {count = 0, in_flight = 0, last = 0, trusted_until = 0}
+local late = s.in_flight == 0
 s.in_flight = math.max(s.in_flight - 1, 0)
 if outcome ~= 'F' and not trusted then account.whole_at = account.whole_at - tonumber(ARGV[6]) end
-if outcome == 'W' then
-  s.count = math.max(s.count - 1, 0)
+if outcome == 'F' and late then
+  s.count = s.count + 1
+elseif outcome == 'W' then
+  if not late then s.count = math.max(s.count - 1, 0) end
   if not trusted then account.streak = math.max(account.streak - 1, 0) end
 elseif outcome == 'S' then
   s.count = s.in_flight

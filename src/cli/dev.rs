@@ -186,14 +186,6 @@ Get a token pair:
   curl -s -u demo:demo-secret {issuer}/oauth2/token \\
     -d grant_type=password -d username=demo -d password=demo-password
 
-Log in as apps do in a browser, by authorization code and PKCE: open this, sign in and allow, then paste the code that is in
-the address you arrive at. Nothing listens there, so the browser shows an error; the address bar has the code all the same.
-
-  {issuer}/oauth2/authorize?response_type=code&client_id=demo-public&redirect_uri=http://127.0.0.1/callback&code_challenge={challenge}&code_challenge_method=S256
-  curl -s {issuer}/oauth2/token -d grant_type=authorization_code -d client_id=demo-public \\
-    -d redirect_uri=http://127.0.0.1/callback -d code_verifier={verifier} \\
-    -d code=PASTE_IT_HERE
-
 Refresh it (paste the refresh_token of the last answer):
 
   curl -s -u demo:demo-secret {issuer}/oauth2/token \\
@@ -202,6 +194,14 @@ Refresh it (paste the refresh_token of the last answer):
 Get a token for the client itself:
 
   curl -s -u demo:demo-secret {issuer}/oauth2/token -d grant_type=client_credentials
+
+Log in as apps do in a browser, by authorization code and PKCE: open this, sign in and allow, then paste the code that is in
+the address you arrive at. Nothing listens there, so the browser shows an error; the address bar has the code all the same.
+
+  {issuer}/oauth2/authorize?response_type=code&client_id=demo-public&redirect_uri=http://127.0.0.1/callback&code_challenge={challenge}&code_challenge_method=S256
+  curl -s {issuer}/oauth2/token -d grant_type=authorization_code -d client_id=demo-public \\
+    -d redirect_uri=http://127.0.0.1/callback -d code_verifier={verifier} \\
+    -d code=PASTE_IT_HERE
 
 Log in on a device: open the verification_uri_complete of the first answer, then poll with its device_code.
 

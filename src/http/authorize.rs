@@ -16,7 +16,7 @@ use super::{
     browser::{Browser, PageAnswer, PageForm, sign_in_path},
     error_response,
     form::Form,
-    pages::{Frame, Page, see_other},
+    pages::{Frame, Page, ScopeLine, see_other},
 };
 use crate::{
     authorization::{self, AuthorizationError, AuthorizationRequest, Parameters, Refusal},
@@ -38,11 +38,6 @@ struct ConsentPage<'a> {
     action: String,
     form_token: String,
     may_remember: bool,
-}
-
-struct ScopeLine<'a> {
-    token: &'a str,
-    description: Option<&'a str>,
 }
 
 /// The endpoint and its page.
@@ -228,14 +223,13 @@ fn ask(
 ) -> Response {
     let frame = browser.frame();
     let texts = &frame.texts.consent;
-    let describe = |token| browser.pages.describe_scope(token, browser.language);
     let path = parameters.path();
     let page = ConsentPage {
         frame,
         title: (texts.title)(request.client.display_name()),
         signed_in_as: (frame.texts.logout.signed_in_as)(session.username.as_str()),
         leads_to: (texts.leads_to)(&request.redirect.place()),
-        scopes: request.access.scope.tokens().map(|token| ScopeLine { token, description: describe(token) }).collect(),
+        scopes: browser.pages.scope_lines(&request.access.scope, browser.language),
         form_token: browser.form_token_for(session, &path),
         may_remember: request.client_is_certain(),
         action: path.replacen("/oauth2/authorize", "/consent", 1),

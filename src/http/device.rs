@@ -7,7 +7,7 @@
 //!
 //! Not here: the device's own requests, see `device_authorization.rs` and `token.rs`; the QR code, see `qr_code.rs`.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use askama::Template;
 use poem::{
@@ -20,10 +20,10 @@ use super::{
     Tag,
     browser::{Browser, PageAnswer, PageForm, PageQuery, Visit},
     form::Form,
-    pages::{Frame, Page, see_other},
+    pages::{Frame, Page, ScopeLine, see_other},
 };
 use crate::{
-    client::GrantType,
+    client::{Client, GrantType},
     error::PageError,
     resource_owner::BrowserSession,
     store::{DeviceDecided, DeviceDecision, DeviceRecord},
@@ -55,7 +55,7 @@ struct ConfirmPage<'a> {
     user_code: &'a str,
     client: &'a str,
     username: &'a str,
-    scope: Vec<&'a str>,
+    scopes: Vec<ScopeLine<'a>>,
     minutes: i64,
     address: &'a str,
     agent: &'a str,
@@ -171,16 +171,16 @@ fn network(address: IpAddr) -> String {
     }
 }
 
-/// The device that waits under this code: nobody has decided, and its client may still have it.
-async fn waiting(browser: &Browser, user_code: &UserCode) -> Result<Option<DeviceRecord>, PageError> {
+/// The device that waits under this code, and its client: nobody has decided, and the client may still have it.
+async fn waiting(browser: &Browser, user_code: &UserCode) -> Result<Option<(DeviceRecord, Arc<Client>)>, PageError> {
     let store = browser.app.store.as_ref();
     let id = browser.app.issuer.device_codes().address(user_code);
     let Some(device) = store.device(id).await?.filter(|device| !device.decided) else { return Ok(None) };
     let client = store.client(&device.client_id).await?;
-    let usable = client.is_some_and(|client| {
+    let usable = client.filter(|client| {
         !client.disabled && client.epoch == device.client_epoch && client.may_use(GrantType::DeviceCode)
     });
-    Ok(usable.then_some(device))
+    Ok(usable.map(|client| (device, client)))
 }
 
 /// The address of the page that shows what the device asks for.
@@ -195,7 +195,7 @@ async fn confirm(browser: &Browser, query: PageQuery) -> Result<Response, PageEr
         Err(instead) => return Ok(instead),
     };
     match waiting(browser, &user_code).await? {
-        Some(device) => Ok(render_request(browser, &session, &user_code, &here, &device)),
+        Some((device, client)) => Ok(render_request(browser, &session, &user_code, &here, (&device, &client))),
         None => gone(browser),
     }
 }
@@ -266,15 +266,15 @@ fn render_request(
     session: &BrowserSession,
     user_code: &UserCode,
     here: &str,
-    device: &DeviceRecord,
+    (device, client): (&DeviceRecord, &Client),
 ) -> Response {
     let page = ConfirmPage {
         frame: browser.frame(),
         action: here,
         user_code: &user_code.text(),
-        client: device.client_id.as_str(),
+        client: client.display_name(),
         username: session.username.as_str(),
-        scope: device.scope.as_str().split_whitespace().collect(),
+        scopes: browser.pages.scope_lines(&device.scope, browser.language),
         minutes: browser.app.store.now().since(device.started_at).max(0) / 60_000,
         address: &device.origin.address,
         agent: &device.origin.agent,

@@ -18,9 +18,12 @@ use super::{
     asset::{Asset, CSS, PNG, SVG},
     texts::{Language, Texts},
 };
-use crate::config::{
-    Branding, ConfigError, ScopeDescription,
-    branding::{Colour, LogoKind},
+use crate::{
+    config::{
+        Branding, ConfigError, ScopeDescription,
+        branding::{Colour, LogoKind},
+    },
+    scope::Scope,
 };
 
 /// What all pages of one server share.
@@ -52,6 +55,15 @@ pub struct Frame<'a> {
     pub texts: &'static Texts,
 }
 
+/// A scope token, for people.
+#[derive(Clone, Copy, Debug)]
+pub struct ScopeLine<'a> {
+    /// The token.
+    pub token: &'a str,
+    /// What it means, if the deployer has said so.
+    pub description: Option<&'a str>,
+}
+
 impl Pages {
     /// Adds the style sheet, the icon and the logo to the routes.
     ///
@@ -80,8 +92,14 @@ impl Pages {
         Ok((Self { brand, scopes: scopes.clone() }, routes))
     }
 
+    /// What `scopes.html` shows of a scope.
+    pub fn scope_lines<'a>(&'a self, scope: &'a Scope, language: Language) -> Vec<ScopeLine<'a>> {
+        let line = |token| ScopeLine { token, description: self.describe_scope(token, language) };
+        scope.tokens().map(line).collect()
+    }
+
     /// What a scope token means, if the deployer has said so; in another language rather than not at all.
-    pub fn describe_scope(&self, token: &str, language: Language) -> Option<&str> {
+    fn describe_scope(&self, token: &str, language: Language) -> Option<&str> {
         let ScopeDescription { en, de } = self.scopes.get(token)?;
         let (first, second) = match language {
             Language::English => (en, de),

@@ -63,7 +63,7 @@ def signs_in_on_the_way(browser, checks, shots):
     browser.wait(APPS, "the account page")
     browser.accessibility(checks, "account")
     text = browser.text(APPS)
-    for shown in ("okhttp", "curl", "Safari on iPhone", "127.0.0.1", "profile"):
+    for shown in ("okhttp", "curl", "Safari on iPhone", "127.0.0.1", "See who you are"):
         checks.that(f"the page shows {shown}", shown in text, text)
     checks.that("the page marks this browser", "this browser" in browser.text(BROWSERS), browser.text(BROWSERS))
     with another_browser(browser):

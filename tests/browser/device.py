@@ -75,7 +75,7 @@ def allows_after_a_sign_in(browser, checks, shots):
     browser.click(SUBMIT)
     browser.wait("//button[@value='allow']", "the question")
     page = browser.text("//main")
-    for shown in (CLIENT, USER, device["user_code"], "profile", "read", "127.0.0.1", "Television/1.0"):
+    for shown in ("Demo Browser App", USER, device["user_code"], "See who you are", "Read your data", "127.0.0.1", "Television/1.0"):
         checks.that(f"the question shows {shown}", shown in page, page)
     looked_at(browser, checks, shots, "3-question", german=True)
     status, answer = poll(browser.base, device)

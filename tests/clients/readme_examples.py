@@ -31,12 +31,18 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SECTION = "## Protect your API\n"
 DEADLINE_SECONDS = 30
 POLL_SECONDS = 0.05
+# Closed when this program ends.
+RESERVED = []
 
 
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """A port for a program to listen on. It stays bound here, so that nobody else gets it before: the programs listen with
+    SO_REUSEADDR, which lets them join."""
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))
+    RESERVED.append(reserved)
+    return reserved.getsockname()[1]
 
 
 @contextlib.contextmanager

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use regrant::{
-    client::GrantType,
+    client::{ClientName, GrantType},
+    config::ScopeDescription,
     store::{Changed, OwnerChange},
 };
 
@@ -32,8 +33,14 @@ struct Device {
 }
 
 async fn started(on: On) -> Server {
-    let server = Server::start(on).await;
-    server.client_with("tv", |client| client.grant_types.push(GrantType::DeviceCode)).await;
+    let described = ScopeDescription { en: Some("Read your <data>".into()), de: None };
+    let server = Server::start_with(on, |config| drop(config.scopes.insert("read".into(), described))).await;
+    server
+        .client_with("tv", |client| {
+            client.name = ClientName::parse("The <TV>").ok();
+            client.grant_types.push(GrantType::DeviceCode);
+        })
+        .await;
     server.user("anna").await;
     server
 }
@@ -92,7 +99,9 @@ async fn a_person_signs_in_compares_and_allows(on: On) {
     let signed_in = person.sign_in(&page, "anna").await;
     let page = person.follow(&signed_in).await;
     assert_page(&page, 200);
-    for shown in ["tv", "anna", device.user_code.as_str(), "<code>read</code>", "127.0.0.1", "TV &#60;script&#62;"] {
+    let code = device.user_code.as_str();
+    for shown in ["“The &#60;TV&#62;”", "anna", code, "Read your &#60;data&#62;", "127.0.0.1", "TV &#60;script&#62;"]
+    {
         assert!(page.text.contains(shown), "{shown}: {}", page.text);
     }
     assert!(!page.text.contains("<script"), "{}", page.text);

@@ -97,7 +97,7 @@ async fn render(
         form_token: &browser.form_token(session),
         username: session.username.as_str(),
         signed_in_as: (texts.signed_in_as)(session.username.as_str()),
-        accesses: accesses(session, &browser.app, texts).await?,
+        accesses: accesses(session, browser, texts).await?,
         browsers: browsers(session, &browser.app, texts).await?,
         done: done.and_then(|word| texts.done.iter().find(|(known, _)| *known == word)).map(|(_, text)| *text),
         problem,

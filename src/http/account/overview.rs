@@ -9,7 +9,7 @@ use crate::{
     App,
     client::Client,
     clock::Timestamp,
-    http::texts::AccountTexts,
+    http::{browser::Browser, pages::ScopeLine, texts::AccountTexts},
     ids::GrantId,
     resource_owner::BrowserSession,
     store::{GrantRecord, GrantStatus, Origin, StoreError},
@@ -22,9 +22,15 @@ pub(super) struct Access {
     /// The client, as people know it.
     pub(super) client: String,
     /// What it may.
-    pub(super) scope: Vec<String>,
+    pub(super) rights: Vec<Right>,
     /// Where it was last used, and when.
     pub(super) place: Place,
+}
+
+/// What an app may: what a scope token means, or else the token.
+pub(super) struct Right {
+    pub(super) text: String,
+    pub(super) is_token: bool,
 }
 
 /// A browser that is signed in.
@@ -53,9 +59,14 @@ pub(super) struct Place {
 /// dead.
 pub(super) async fn accesses(
     session: &BrowserSession,
-    app: &App,
+    browser: &Browser,
     texts: &AccountTexts,
 ) -> Result<Vec<Access>, StoreError> {
+    let app = &browser.app;
+    let right = |line: ScopeLine<'_>| Right {
+        text: line.description.unwrap_or(line.token).to_owned(),
+        is_token: line.description.is_none(),
+    };
     let mut living = Vec::new();
     for id in app.store.grants_of(session.owner.id()).await? {
         let Some(record) = app.store.grant(session.owner.id(), id).await? else { continue };
@@ -72,7 +83,7 @@ pub(super) async fn accesses(
     let access = |(id, record, client): (GrantId, GrantRecord, Arc<Client>)| Access {
         id: id.to_string(),
         client: client.display_name().to_owned(),
-        scope: record.scope.as_str().split_whitespace().map(str::to_owned).collect(),
+        rights: browser.pages.scope_lines(&record.scope, browser.language).into_iter().map(right).collect(),
         place: Place::new(&record.last_used_from, record.created_at, record.current_since, session.now, texts),
     };
     Ok(living.into_iter().map(access).collect())

@@ -103,7 +103,7 @@ pub(super) const TEXTS: Texts = Texts {
         no_apps: "Keine App und kein Gerät hat Zugriff auf Ihr Konto.",
         used: "Zuletzt benutzt",
         allowed: "erlaubt",
-        may: "Darf nutzen:",
+        may: "Darf:",
         remove: "Zugriff entziehen",
         remove_all: "Allen den Zugriff entziehen",
         browsers: "Wo Sie angemeldet sind",

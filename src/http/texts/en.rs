@@ -103,7 +103,7 @@ pub(super) const TEXTS: Texts = Texts {
         no_apps: "No app or device has access to your account.",
         used: "Last used",
         allowed: "allowed",
-        may: "May use:",
+        may: "It may:",
         remove: "Remove access",
         remove_all: "Remove all access",
         browsers: "Where you are signed in",

@@ -1,7 +1,6 @@
 """Authlib against `regrant dev`: every call through what the metadata says."""
 
 import os
-import sys
 import time
 import urllib.parse
 
@@ -9,19 +8,9 @@ os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"  # Plain http on loopback.
 
 from authlib.common.security import generate_token
 from authlib.integrations.requests_client import OAuth2Session, OAuthError
-from report import DEVICE, REDIRECT_URI, Report, browser, check, discover
+from report import DEVICE, REDIRECT_URI, begin, browser, check
 
-issuer = sys.argv[1].rstrip("/")
-report = Report("Authlib")
-metadata = {}
-
-
-def found():
-    metadata.update(discover(issuer))
-
-
-report.call("discovery", True, found)
-grants = metadata.get("grant_types_supported", [])
+report, metadata = begin("Authlib")
 token_endpoint = metadata["token_endpoint"]
 
 
@@ -105,12 +94,4 @@ def revoke():
     check(seen == {"active": False}, "the access token is not active any more")
 
 
-has_code = "authorization_endpoint" in metadata and "authorization_code" in grants
-report.call("password", "password" in grants, password)
-report.call("refresh_token", "refresh_token" in grants, refresh)
-report.call("client_credentials", "client_credentials" in grants, client_credentials)
-report.call("code + PKCE", has_code, lambda: code(public=False))
-report.call("code + PKCE, public", has_code, lambda: code(public=True))
-report.call("device", "device_authorization_endpoint" in metadata and DEVICE in grants, device)
-report.call("introspect", "introspection_endpoint" in metadata, introspect)
-report.call("revoke", "revocation_endpoint" in metadata, revoke)
+report.calls(metadata, password, refresh, client_credentials, code, device, introspect, revoke)

@@ -27,6 +27,27 @@ class Report:
             status, detail = "missing", "not offered by this server"
         print(status, self.library, self.version, name, detail, sep="\t", flush=True)
 
+    def calls(self, metadata, password, refresh, client_credentials, code, device, introspect, revoke):
+        """Every call after the discovery, if the metadata offers it."""
+        grants = metadata.get("grant_types_supported", [])
+        has_code = "authorization_endpoint" in metadata and "authorization_code" in grants
+        has_device = "device_authorization_endpoint" in metadata and DEVICE in grants
+        self.call("password", "password" in grants, password)
+        self.call("refresh_token", "refresh_token" in grants, refresh)
+        self.call("client_credentials", "client_credentials" in grants, client_credentials)
+        self.call("code + PKCE", has_code, lambda: code(public=False))
+        self.call("code + PKCE, public", has_code, lambda: code(public=True))
+        self.call("device", has_device, device)
+        self.call("introspect", "introspection_endpoint" in metadata, introspect)
+        self.call("revoke", "revocation_endpoint" in metadata, revoke)
+
+
+def begin(library):
+    """The first call: the metadata of the server that the command line names."""
+    report, metadata = Report(library), {}
+    report.call("discovery", True, lambda: metadata.update(discover(sys.argv[1].rstrip("/"))))
+    return report, metadata
+
 
 def check(holds, what):
     if not holds:

@@ -5,7 +5,6 @@ bodies that its oauthlib prepares where it does.
 """
 
 import os
-import sys
 import time
 import urllib.parse
 
@@ -14,23 +13,13 @@ os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"  # Plain http on loopback.
 import requests
 from oauthlib.oauth2 import BackendApplicationClient, DeviceClient, LegacyApplicationClient, WebApplicationClient
 from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidGrantError
-from report import DEVICE, REDIRECT_URI, Report, browser, check, discover
+from report import DEVICE, REDIRECT_URI, begin, browser, check
 from requests_oauthlib import OAuth2Session
 
 SECRET = "demo-secret"
 BASIC = ("demo", SECRET)
 
-issuer = sys.argv[1].rstrip("/")
-report = Report("requests-oauthlib")
-metadata = {}
-
-
-def found():
-    metadata.update(discover(issuer))
-
-
-report.call("discovery", True, found)
-grants = metadata.get("grant_types_supported", [])
+report, metadata = begin("requests-oauthlib")
 token_endpoint = metadata["token_endpoint"]
 demo = OAuth2Session(client=LegacyApplicationClient("demo", scope=["read", "write"]))
 
@@ -112,12 +101,4 @@ def revoke():
     check(introspection(access_token) == {"active": False}, "the access token is not active any more")
 
 
-has_code = "authorization_endpoint" in metadata and "authorization_code" in grants
-report.call("password", "password" in grants, password)
-report.call("refresh_token", "refresh_token" in grants, refresh)
-report.call("client_credentials", "client_credentials" in grants, client_credentials)
-report.call("code + PKCE", has_code, lambda: code(public=False))
-report.call("code + PKCE, public", has_code, lambda: code(public=True))
-report.call("device", "device_authorization_endpoint" in metadata and DEVICE in grants, device)
-report.call("introspect", "introspection_endpoint" in metadata, introspect)
-report.call("revoke", "revocation_endpoint" in metadata, revoke)
+report.calls(metadata, password, refresh, client_credentials, code, device, introspect, revoke)

@@ -268,7 +268,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_shows_no_secret() {
+    fn a112_debug_shows_no_secret() {
         let secret = generate_client_secret();
         let shown = format!("{secret:?} {:?} {:?}", ClientSecretHash::of(&secret), ServerSecret::generate());
         assert_eq!(shown, "SecretText(redacted) ClientSecretHash(redacted) ServerSecret(redacted)");

@@ -44,6 +44,7 @@ pub fn mount(routes: Route, document: &serde_json::Value, demo: bool) -> Route {
     let swagger_js = Asset::new(JAVASCRIPT, swagger.script.as_bytes());
     let swagger_css = Asset::new(CSS, swagger.style.as_bytes());
     let init_js = Asset::new(JAVASCRIPT, include_bytes!("pages/docs.js").as_slice());
+    let session_js = Asset::new(JAVASCRIPT, include_bytes!("pages/docs-session.js").as_slice());
     let style_css = Asset::new(CSS, include_bytes!("pages/docs.css").as_slice());
     let redirect_js = Asset::new(JAVASCRIPT, include_bytes!("pages/oauth2-redirect.js").as_slice());
 
@@ -54,6 +55,7 @@ pub fn mount(routes: Route, document: &serde_json::Value, demo: bool) -> Route {
         swagger_js: &swagger_js.version,
         swagger_css: &swagger_css.version,
         init_js: &init_js.version,
+        session_js: &session_js.version,
         style_css: &style_css.version,
     };
     let index = ErrorIndexPage { title, style_css: &style_css.version };
@@ -76,6 +78,7 @@ pub fn mount(routes: Route, document: &serde_json::Value, demo: bool) -> Route {
         .at("/docs/swagger-ui.js", swagger_js.serve())
         .at("/docs/swagger-ui.css", swagger_css.serve())
         .at("/docs/init.js", init_js.serve())
+        .at("/docs/session.js", session_js.serve())
         .at("/docs/style.css", style_css.serve())
         .at("/docs/oauth2-redirect.js", redirect_js.serve())
 }
@@ -130,6 +133,7 @@ struct DocsPage<'a> {
     swagger_js: &'a str,
     swagger_css: &'a str,
     init_js: &'a str,
+    session_js: &'a str,
     style_css: &'a str,
 }
 

@@ -1,8 +1,15 @@
 // Starts Swagger UI on the page docs.html.
 "use strict";
 
+// The demo clients, where there are any: a public one for the browser, a confidential one where a secret is needed.
+const DEMO_CLIENTS = {
+  authorizationCode: { clientId: "demo-public" },
+  clientCredentials: { clientId: "demo", clientSecret: "demo-secret" },
+  password: { clientId: "demo", clientSecret: "demo-secret" },
+};
+
 addEventListener("DOMContentLoaded", () => {
-  const page = document.getElementById("ui");
+  const demo = document.getElementById("ui").dataset.demo === "true";
   const ui = SwaggerUIBundle({
     url: "/openapi.json",
     dom_id: "#ui",
@@ -15,9 +22,8 @@ addEventListener("DOMContentLoaded", () => {
     persistAuthorization: false,
     // The default asks validator.swagger.io, and so tells it about this server.
     validatorUrl: null,
+    plugins: [regrantSession.plugin(demo ? DEMO_CLIENTS : {})],
+    requestInterceptor: regrantSession.freshen,
   });
-  ui.initOAuth({
-    clientId: page.dataset.demo === "true" ? "demo-public" : "",
-    usePkceWithAuthorizationCodeGrant: true,
-  });
+  ui.initOAuth({ usePkceWithAuthorizationCodeGrant: true });
 });

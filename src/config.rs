@@ -47,6 +47,8 @@ pub struct Config {
     pub signing_key_days: u32,
     /// The form of the log.
     pub log_format: LogFormat,
+    /// A file that security events are appended to, one JSON object a line.
+    pub audit_log: Option<PathBuf>,
     /// How long things live.
     pub lifetimes: Lifetimes,
     /// How passwords are hashed.
@@ -136,6 +138,7 @@ impl Default for Config {
             signing_algorithm: SigningAlgorithm::default(),
             signing_key_days: 90,
             log_format: LogFormat::default(),
+            audit_log: None,
             lifetimes: Lifetimes::default(),
             passwords: Passwords::default(),
             branding: Branding::default(),

@@ -14,7 +14,8 @@
 //! config.rs           settings: file, environment, flags; validated
 //! config/             parts of the settings
 //! server.rs           accepts connections, drains them
-//! telemetry.rs        the log
+//! telemetry.rs        the log and the audit log
+//! telemetry/          the metrics
 //! http/               one file an endpoint; error_response.rs is the only renderer of errors
 //! grant/              one file a grant type: is this token request valid?
 //! authorization/      the rules of an authorization request, on oxide-auth's protocol core
@@ -78,6 +79,7 @@ use crate::{
     client::GrantType,
     resource_owner::{BrowserSessions, PasswordKeeper},
     store::Store,
+    telemetry::metrics::Metrics,
     token::Issuer,
 };
 
@@ -91,6 +93,8 @@ pub struct App {
     pub passwords: PasswordKeeper,
     /// Begins and finds browser sessions.
     pub sessions: BrowserSessions,
+    /// What it counts.
+    pub metrics: Metrics,
     /// OAuth 2.1: no password grant anywhere.
     pub oauth21: bool,
     /// Started by `regrant dev`.

@@ -58,9 +58,10 @@ pub async fn run(
 ) -> io::Result<()> {
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let endpoint = http::public(&app, config).map_err(io::Error::other)?;
-    let public = tokio::spawn(accept(listeners.public, endpoint, stopped.clone()));
-    let management =
-        listeners.management.map(|listener| tokio::spawn(accept(listener, http::management(&app), stopped)));
+    let public = tokio::spawn(accept(listeners.public, endpoint, Arc::clone(&app), stopped.clone()));
+    let management = listeners
+        .management
+        .map(|listener| tokio::spawn(accept(listener, http::management(&app), Arc::clone(&app), stopped)));
     let maintenance = tokio::spawn(maintain_keys(app, stop.subscribe()));
     shutdown.await;
     tracing::info!("shutting down: finishing the requests in flight");
@@ -90,6 +91,7 @@ async fn maintain_keys(app: Arc<App>, mut stopped: tokio::sync::watch::Receiver<
 async fn accept(
     listener: TcpListener,
     endpoint: BoxEndpoint<'static, Response>,
+    app: Arc<App>,
     mut stopped: tokio::sync::watch::Receiver<bool>,
 ) -> io::Result<()> {
     let local = listener.local_addr()?;
@@ -117,11 +119,12 @@ async fn accept(
             }
         };
         let connection = graceful.watch(serve(&builder, stream, local, peer, Arc::clone(&endpoint)));
+        let open = app.metrics.connection();
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, %peer, "connection ended");
             }
-            drop(permit);
+            drop((open, permit));
         });
     }
     drop(listener);

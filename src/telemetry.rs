@@ -1,20 +1,54 @@
-//! The log. Lines go to standard error; standard output is for what a command prints.
+//! The log, the audit log and the metrics. Log lines go to standard error; standard output is for what a command prints.
 //!
-//! `RUST_LOG` chooses what is logged, as in other Rust programs.
+//! `RUST_LOG` chooses what is logged, as in other Rust programs. What the audit log gets is not chosen: it is every event with
+//! the target [`AUDIT`], which the log shows as well.
 
-use std::io::IsTerminal as _;
+pub mod metrics;
 
-use tracing_subscriber::{EnvFilter, fmt};
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, IsTerminal as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    sync::Arc,
+};
+
+use tracing_subscriber::{
+    EnvFilter, Layer as _, filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use crate::config::LogFormat;
 
+/// The target of security events: who came in or did not, what was taken away, what was used twice.
+pub const AUDIT: &str = "audit";
+
 /// Starts logging for this process. A second start changes nothing.
-pub fn start(format: LogFormat) {
+///
+/// # Errors
+/// When the audit log can't be opened.
+pub fn start(format: LogFormat, audit_log: Option<&Path>) -> io::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let colours = std::io::stderr().is_terminal();
-    let log = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).with_target(false);
-    drop(match format {
-        LogFormat::Human => log.try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    let colours = io::stderr().is_terminal();
+    let log = fmt::layer().with_writer(io::stderr).with_ansi(colours).with_target(false);
+    let log = match format {
+        LogFormat::Human => log.boxed(),
+        LogFormat::Json => log.json().flatten_event(true).boxed(),
+    };
+    let audit = audit_log.map(open).transpose()?.map(|file| {
+        let lines = fmt::layer().json().flatten_event(true).with_target(false).with_writer(Arc::new(file));
+        lines.with_filter(Targets::new().with_target(AUDIT, tracing::Level::INFO))
     });
+    drop(tracing_subscriber::registry().with(log.with_filter(filter)).with(audit).try_init());
+    Ok(())
+}
+
+/// Each line is one write at the end of the file, so several processes may share it, and a rotation that copies and
+/// truncates loses none.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| io::Error::new(error.kind(), format!("audit_log {}: {error}", path.display())))
 }

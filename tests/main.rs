@@ -62,6 +62,8 @@ mod signing_keys;
 mod store_contract;
 #[path = "it/support.rs"]
 mod support;
+#[path = "it/telemetry.rs"]
+mod telemetry;
 #[path = "it/throttling.rs"]
 mod throttling;
 #[path = "it/token_requests.rs"]

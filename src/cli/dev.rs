@@ -73,7 +73,7 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
     config.listen = public.local_addr()?;
     config.validate()?;
     describe_demo_scopes(&mut config);
-    start_log(&config);
+    start_log(&config)?;
 
     let secret = match config.secret_file.is_some() || config.secret.is_some() {
         true => config.server_secret()?,

@@ -22,7 +22,7 @@ use crate::{
     resource_owner::{BrowserSessions, PasswordKeeper},
     secret::ServerSecret,
     store::{self, Store},
-    telemetry,
+    telemetry::{self, metrics::Metrics},
     token::{
         Issuer,
         keys::{FirstKey, SigningKeys},
@@ -167,7 +167,8 @@ async fn assemble(
     let issuer = Issuer::new(config, config.issuer_text()?, secret, signing);
     let passwords = PasswordKeeper::start(&config.passwords, secret)?;
     let sessions = BrowserSessions::new(&config.lifetimes, secret);
-    Ok(Arc::new(App { store, issuer, passwords, sessions, oauth21: config.oauth21, demo }))
+    let metrics = Metrics::new(store.meter());
+    Ok(Arc::new(App { store, issuer, passwords, sessions, metrics, oauth21: config.oauth21, demo }))
 }
 
 /// Completes when the process is asked to stop: SIGINT or SIGTERM. From the call on, so that whoever has seen the server
@@ -190,6 +191,6 @@ fn print_json(value: &impl serde::Serialize) -> Outcome {
     Ok(())
 }
 
-fn start_log(config: &Config) {
-    telemetry::start(config.log_format);
+fn start_log(config: &Config) -> Outcome {
+    Ok(telemetry::start(config.log_format, config.audit_log.as_deref())?)
 }

@@ -21,7 +21,7 @@ pub(super) struct Flags {
 
 pub(super) async fn run(arguments: Flags) -> Outcome {
     let config = Config::read(arguments.settings.config.as_deref())?;
-    start_log(&config);
+    start_log(&config)?;
     let first_key = if arguments.init_keys { FirstKey::Make } else { FirstKey::Refuse };
     let app = check::ready_app(&config, first_key).await?;
     for advice in app.store.advice().await? {

@@ -64,6 +64,19 @@ pub enum TokenRequest {
     },
 }
 
+impl TokenRequest {
+    /// The grant type in one word, for the metrics.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Password { .. } => "password",
+            Self::AuthorizationCode { .. } => "authorization_code",
+            Self::ClientCredentials { .. } => "client_credentials",
+            Self::DeviceCode { .. } => "device_code",
+            Self::RefreshToken { .. } => "refresh_token",
+        }
+    }
+}
+
 /// A grant that may be issued on. For a refresh token the store has the last word, in the call that
 /// rotates.
 #[derive(Debug)]

@@ -29,6 +29,7 @@ use crate::{
     error::AdminError,
     ids::{GrantId, OwnerId, Username},
     store::RevocationReason,
+    telemetry::AUDIT,
     token::explanation,
 };
 
@@ -182,7 +183,7 @@ impl AdminEndpoint {
             let username = username.0.as_deref();
             let ((owner, id), _) = find(&grant_id.0, username, app).await?;
             app.store.revoke_grant(owner, id, RevocationReason::Operator, &context.origin()).await?;
-            tracing::info!(request_id = %context.request_id, grant = %id, "an operator revoked a grant");
+            tracing::info!(target: AUDIT, request_id = %context.request_id, grant = %id, "an operator revoked a grant");
             find(&grant_id.0, username, app).await.map(|(_, view)| view)
         };
         respond(revoked.await, &context, app).into()
@@ -219,7 +220,7 @@ fn respond(outcome: Result<Value, AdminError>, context: &RequestContext, app: &A
         }
         Err(error) => {
             let (request_id, address) = (&context.request_id, context.address.map(tracing::field::display));
-            tracing::info!(%request_id, address, ?error, "administration refused");
+            tracing::info!(target: AUDIT, %request_id, address, ?error, "administration refused");
             ErrorRenderer::new(app.issuer.url()).admin_error(&error)
         }
     }

@@ -24,6 +24,7 @@ use crate::{
     ids::GrantId,
     resource_owner::BrowserSession,
     store::{NewCode, NewConsent},
+    telemetry::AUDIT,
     token::envelope::EnvelopeSecret,
 };
 
@@ -265,7 +266,7 @@ async fn issue(
     // The owner has changed between the session's check and here: the session is over.
     let Some(code) = code else { return Ok(see_other(&sign_in_path(&parameters.path_after_sign_in(), None))) };
     let (request_id, client) = (&browser.context.request_id, &request.client.id);
-    tracing::info!(%request_id, %client, %grant, "authorization code issued");
+    tracing::info!(target: AUDIT, %request_id, %client, %grant, "authorization code issued");
     Ok(see_other(&request.redirect.answer(&[("code", code.expose())], app.issuer.url())))
 }
 

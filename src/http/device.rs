@@ -27,6 +27,7 @@ use crate::{
     error::PageError,
     resource_owner::BrowserSession,
     store::{DeviceDecided, DeviceDecision, DeviceRecord},
+    telemetry::AUDIT,
     token::device_code::UserCode,
 };
 
@@ -135,14 +136,14 @@ async fn enter(browser: &Browser, form: PageForm) -> Result<Response, PageError>
         response.set_status(StatusCode::TOO_MANY_REQUESTS);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(WINDOW_SECONDS));
         let (request_id, address) = (&browser.context.request_id, browser.context.address);
-        tracing::warn!(%request_id, address = address.map(tracing::field::display), "too many user codes tried");
+        tracing::warn!(target: AUDIT, %request_id, address = address.map(tracing::field::display), "too many user codes tried");
         return Ok(response);
     }
     match waiting(browser, &user_code).await? {
         Some(_) => Ok(see_other(&confirm_path(browser, &user_code))),
         None => {
             let (request_id, address) = (&browser.context.request_id, browser.context.address);
-            tracing::info!(%request_id, address = address.map(tracing::field::display), "unknown user code");
+            tracing::info!(target: AUDIT, %request_id, address = address.map(tracing::field::display), "unknown user code");
             Ok(render_entry(browser, &visit, &typed, Some(texts.unknown)))
         }
     }
@@ -223,7 +224,7 @@ async fn decide(browser: &Browser, query: PageQuery, form: PageForm) -> Result<R
         match store.decide_device(id, decision, store.deadline()).await? {
             DeviceDecided::Stored => {
                 let request_id = &browser.context.request_id;
-                tracing::info!(%request_id, owner = %session.owner.id(), device = %id, allowed, "device decided");
+                tracing::info!(target: AUDIT, %request_id, owner = %session.owner.id(), device = %id, allowed, "device decided");
                 return Ok(see_other(if allowed { "/device/done?allowed=1" } else { "/device/done" }));
             }
             DeviceDecided::Already | DeviceDecided::Gone => return gone(browser),

@@ -20,6 +20,7 @@ use crate::{
     error::{PageError, seconds},
     resource_owner::{AuthenticatedOwner, AuthenticationError},
     secret::SecretText,
+    telemetry::AUDIT,
 };
 
 /// Where somebody goes who came to sign in and for nothing else.
@@ -95,7 +96,7 @@ async fn sign_in(browser: &Browser, query: PageQuery, form: PageForm) -> Result<
         store.end_session(before.owner.id(), before.id).await?;
     }
     let request_id = &browser.context.request_id;
-    tracing::info!(%request_id, owner = %owner.id(), "signed in");
+    tracing::info!(target: AUDIT, %request_id, owner = %owner.id(), "signed in");
     let mut response = see_other(&here);
     keep_session(&mut response, &cookie);
     keep_device(&mut response, &browser.app.passwords.remember_device(&owner));
@@ -118,16 +119,23 @@ enum SignIn {
 
 async fn authenticate(browser: &Browser, username: &str, password: &SecretText) -> Result<SignIn, PageError> {
     let (store, source) = (browser.app.store.as_ref(), browser.source()?);
-    match browser.app.passwords.authenticate(store, username, password, &source).await {
+    let checked = browser.app.passwords.authenticate(store, username, password, &source).await;
+    browser.app.metrics.sign_in(match &checked {
+        Ok(_) => "succeeded",
+        Err(AuthenticationError::Refused) => "refused",
+        Err(AuthenticationError::Throttled { .. }) => "throttled",
+        Err(_) => "unavailable",
+    });
+    match checked {
         Ok(owner) => Ok(SignIn::Right(owner)),
         Err(AuthenticationError::Refused) => {
             let (request_id, address) = (&browser.context.request_id, browser.context.address);
-            tracing::info!(%request_id, address = address.map(tracing::field::display), "sign-in refused");
+            tracing::info!(target: AUDIT, %request_id, address = address.map(tracing::field::display), "sign-in refused");
             Ok(SignIn::Wrong)
         }
         Err(AuthenticationError::Throttled { retry_after_ms }) => {
             let (request_id, address) = (&browser.context.request_id, browser.context.address);
-            tracing::warn!(%request_id, address = address.map(tracing::field::display), "too many wrong passwords");
+            tracing::warn!(target: AUDIT, %request_id, address = address.map(tracing::field::display), "too many wrong passwords");
             Ok(SignIn::TooMany(seconds(retry_after_ms)))
         }
         Err(AuthenticationError::Store(error)) => Err(error.into()),

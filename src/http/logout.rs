@@ -11,7 +11,7 @@ use super::{
     browser::{Browser, PageAnswer, PageForm, forget_session},
     pages::{Frame, Page, see_other},
 };
-use crate::error::PageError;
+use crate::{error::PageError, telemetry::AUDIT};
 
 #[derive(Template)]
 #[template(path = "logout.html")]
@@ -59,7 +59,7 @@ async fn sign_out(browser: &Browser, form: PageForm) -> Result<Response, PageErr
         browser.check_form(&mut form, &session)?;
         // The cookie goes only when the session has: else a copy of it would live on.
         browser.app.store.end_session(session.owner.id(), session.id).await?;
-        tracing::info!(request_id = %browser.context.request_id, owner = %session.owner.id(), "signed out");
+        tracing::info!(target: AUDIT, request_id = %browser.context.request_id, owner = %session.owner.id(), "signed out");
     }
     forget_session(&mut response);
     Ok(response)

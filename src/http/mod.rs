@@ -21,6 +21,7 @@ mod form_guard;
 mod introspection;
 mod login;
 mod logout;
+mod management;
 mod metadata;
 mod openapi;
 mod pages;
@@ -37,11 +38,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use poem::{
     Endpoint, EndpointExt, IntoResponse, Request, Response, Route, endpoint::BoxEndpoint, endpoint::make_sync, get,
-    handler, http::StatusCode, middleware::CatchPanic, web::Data,
+    http::StatusCode, middleware::CatchPanic,
 };
 use poem_openapi::{ContactObject, LicenseObject, OpenApiService, Tags};
 use serde_json::Value;
 
+pub use self::management::management;
 use self::{
     account::AccountEndpoint,
     admin::AdminEndpoint,
@@ -52,6 +54,7 @@ use self::{
     introspection::IntrospectionEndpoint,
     login::LoginEndpoint,
     logout::LogoutEndpoint,
+    management::count,
     metadata::MetadataEndpoint,
     openapi::Documented,
     pages::Pages,
@@ -160,10 +163,12 @@ pub fn public(app: &Arc<App>, config: &Config) -> Result<BoxEndpoint<'static, Re
         documented: Documented::paths(&document),
         pages,
     };
+    let for_count = Arc::clone(app);
     let trusted = config.trusted_proxies.as_slice().into();
     Ok(whole
         .around(cors::share)
         .around(move |next, request| identify(next, request, Arc::clone(&trusted)))
+        .around(move |next, request| count(next, request, Arc::clone(&for_count)))
         .map_to_response()
         .boxed())
 }
@@ -204,26 +209,5 @@ impl<E: Endpoint> Endpoint for WithErrors<E> {
                 }
             }
         })
-    }
-}
-
-/// What the management address serves: health, for the load balancer and the operator.
-pub fn management(app: &Arc<App>) -> BoxEndpoint<'static, Response> {
-    Route::new()
-        .at("/health/live", get(make_sync(|_| "live\n")))
-        .at("/health/ready", get(ready))
-        .data(Arc::clone(app))
-        .map_to_response()
-        .boxed()
-}
-
-#[handler]
-async fn ready(Data(app): Data<&Arc<App>>) -> Response {
-    match app.store.ping().await {
-        Ok(()) => "ready\n".into_response(),
-        Err(error) => {
-            tracing::warn!(%error, "not ready");
-            Response::builder().status(StatusCode::SERVICE_UNAVAILABLE).body(format!("not ready: {error}\n"))
-        }
     }
 }

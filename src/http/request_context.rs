@@ -30,6 +30,8 @@ pub struct RequestContext {
     pub headers: HeaderMap,
     /// The client, once it is authenticated.
     pub client: ClientSlot,
+    /// What kind of grant is asked for, once that is known.
+    pub grant_type: Arc<OnceLock<&'static str>>,
 }
 
 /// Filled once the client is known, so that the log names it also when the request fails later.
@@ -57,6 +59,7 @@ impl RequestContext {
             address: known.and_then(|identity| identity.address),
             headers: request.headers().clone(),
             client: ClientSlot::default(),
+            grant_type: Arc::default(),
         }
     }
 

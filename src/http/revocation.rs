@@ -19,6 +19,7 @@ use crate::{
     client::authentication,
     error::{InvalidClient, InvalidRequest, TokenError},
     secret::SecretText,
+    telemetry::AUDIT,
     token::revocation::Revoked,
 };
 
@@ -113,9 +114,11 @@ fn log(context: &RequestContext, outcome: &Result<Revoked, TokenError>) {
     let client = context.client.get().map(tracing::field::display);
     match outcome {
         Ok(Revoked::Grant(grant)) => {
-            tracing::info!(%request_id, address, client, %grant, "the client revoked a grant");
+            tracing::info!(target: AUDIT, %request_id, address, client, %grant, "the client revoked a grant");
         }
-        Ok(Revoked::Token) => tracing::info!(%request_id, address, client, "the client revoked a token of its own"),
+        Ok(Revoked::Token) => {
+            tracing::info!(target: AUDIT, %request_id, address, client, "the client revoked a token of its own")
+        }
         Ok(Revoked::Nothing) => tracing::info!(%request_id, address, client, "nothing to revoke"),
         Err(error @ (TokenError::TemporarilyUnavailable(_) | TokenError::ServerError(_))) => {
             tracing::error!(%request_id, address, client, ?error, "revocation failed");

@@ -28,12 +28,13 @@ use super::{
 use crate::{
     App,
     client::{GrantType, authentication, authentication::Credentials},
-    error::{InvalidGrant, InvalidRequest, TokenError},
+    error::{DeviceRefusal, InvalidGrant, InvalidRequest, TokenError},
     failpoint,
     grant::{self, TokenRequest, ValidGrant},
     pkce::CodeChallenge,
     secret::SecretText,
     store::Delivery,
+    telemetry::AUDIT,
     token::IssuedTokens,
 };
 
@@ -58,7 +59,7 @@ impl TokenEndpoint {
         let for_task = Arc::clone(app);
         let answered = tokio::spawn(async move {
             let outcome = answer(&context, body, &for_task).await;
-            log(&context, &outcome);
+            log(&context, &outcome, &for_task);
             outcome
         });
         let outcome = answered.await.unwrap_or_else(|panic| {
@@ -80,7 +81,10 @@ async fn answer(context: &RequestContext, body: FormBody<TokenForm>, app: &App) 
     let client = authentication::authenticate(credentials, app.store.as_ref(), app.store.now()).await?;
     context.client.set(client.id.clone());
     failpoint::pass("after client authentication");
-    let grant = grant::validate(request?, client, &context.origin(), context.source(), app).await?;
+    let request = request?;
+    context.grant_type.get_or_init(|| request.kind());
+    tracing::debug!(request_id = context.request_id, ?request, "token request understood");
+    let grant = grant::validate(request, client, &context.origin(), context.source(), app).await?;
     issue(grant, Delivery::Body, context, app).await
 }
 
@@ -101,7 +105,7 @@ pub(super) async fn issue(
         let why = app.issuer.explain(&token, store).await.unwrap_or_else(|error| error.to_string());
         let (request_id, agent, grant, generation) =
             (&context.request_id, &origin.agent, token.grant, token.generation);
-        tracing::info!(%request_id, address = origin.address, agent, %grant, generation, why, "refresh token explained");
+        tracing::info!(target: AUDIT, %request_id, address = origin.address, agent, %grant, generation, why, "refresh token explained");
     }
     outcome
 }
@@ -124,25 +128,53 @@ fn render(issued: IssuedTokens) -> Response {
 }
 
 /// One line for each request; never a token, a secret or a password.
-pub(super) fn log(context: &RequestContext, outcome: &Result<IssuedTokens, TokenError>) {
+pub(super) fn log(context: &RequestContext, outcome: &Result<IssuedTokens, TokenError>, app: &App) {
+    count(context, outcome, app);
     let request_id = &context.request_id;
     let address = context.address.map(tracing::field::display);
     let client = context.client.get().map(tracing::field::display);
     match outcome {
         Ok(issued) => {
             let grant = issued.grant.map(tracing::field::display);
-            tracing::info!(%request_id, address, client, grant, outcome = issued.outcome, "token request");
+            tracing::info!(target: AUDIT, %request_id, address, client, grant, outcome = issued.outcome, "token request");
         }
         Err(TokenError::InvalidGrant(InvalidGrant::Replayed { reason, presented, current })) => {
             tracing::warn!(
-                %request_id, address, client, reason = reason.as_str(), presented, current,
+                target: AUDIT, %request_id, address, client, reason = reason.as_str(), presented, current,
                 "refresh token replayed: grant revoked"
             );
         }
         Err(error @ (TokenError::TemporarilyUnavailable(_) | TokenError::ServerError(_))) => {
             tracing::error!(%request_id, address, client, ?error, "token request failed");
         }
-        Err(error) => tracing::info!(%request_id, address, client, ?error, "token request refused"),
+        Err(error) => tracing::info!(target: AUDIT, %request_id, address, client, ?error, "token request refused"),
+    }
+}
+
+/// Counts a token request.
+fn count(context: &RequestContext, outcome: &Result<IssuedTokens, TokenError>, app: &App) {
+    let grant_type = context.grant_type.get().copied();
+    let word = match outcome {
+        Ok(issued) => issued.outcome,
+        Err(TokenError::TooManyAttempts(_)) => "throttled",
+        Err(error) => error.code(),
+    };
+    app.metrics.token_request(grant_type, word);
+    match outcome {
+        Err(TokenError::InvalidGrant(InvalidGrant::Replayed { .. })) => app.metrics.replay("refresh_token"),
+        Err(TokenError::InvalidGrant(InvalidGrant::CodeReplayed)) => app.metrics.replay("authorization_code"),
+        Err(TokenError::InvalidGrant(InvalidGrant::DeviceCode(DeviceRefusal::Used))) => {
+            app.metrics.replay("device_code")
+        }
+        _ => {}
+    }
+    if grant_type == Some("password") {
+        app.metrics.sign_in(match outcome {
+            Ok(_) => "succeeded",
+            Err(TokenError::TooManyAttempts(_)) => "throttled",
+            Err(TokenError::TemporarilyUnavailable(_) | TokenError::ServerError(_)) => "unavailable",
+            Err(_) => "refused",
+        });
     }
 }
 

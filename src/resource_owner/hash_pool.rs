@@ -148,6 +148,11 @@ impl HashPool {
         Ok(result.await.map_err(|_| PoolError::Stopped)??)
     }
 
+    /// How many passwords wait, and how many may.
+    pub fn queue(&self) -> (usize, usize) {
+        (self.shared.lock().jobs.len(), self.shared.bound)
+    }
+
     /// Whether a password would be refused now.
     pub fn is_full(&self) -> bool {
         self.shared.lock().jobs.len() >= self.shared.bound

@@ -142,6 +142,11 @@ impl PasswordKeeper {
         checked
     }
 
+    /// How many passwords wait, and how many may.
+    pub fn queue(&self) -> (usize, usize) {
+        self.pool.queue()
+    }
+
     /// The text for the cookie of a device that this owner has just signed in on: other people's guesses don't lock it out.
     pub fn remember_device(&self, owner: &AuthenticatedOwner) -> SecretText {
         self.sources.remember(owner)

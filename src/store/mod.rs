@@ -51,7 +51,10 @@ pub use self::{
     signing_keys::SigningKeyStore,
     throttle::{AccountThrottle, LoginAdmission, LoginAttempt, LoginOutcome, LoginTicket, ThrottleStore},
 };
-use crate::clock::{Clock, Timestamp};
+use crate::{
+    clock::{Clock, Timestamp},
+    telemetry::metrics::StoreMeter,
+};
 
 /// Why a store could not answer. The client sees `temporarily_unavailable` (503) or `server_error` (500),
 /// never `invalid_grant`: that would make it throw a good token away.
@@ -127,6 +130,8 @@ pub trait StoreHealth: Send + Sync + 'static {
     async fn advice(&self) -> Result<Vec<String>, StoreError> {
         Ok(Vec::new())
     }
+    /// How long it takes, and how often it fails.
+    fn meter(&self) -> &StoreMeter;
     /// The time that the store decides by, as far as this node knows.
     fn now(&self) -> Timestamp;
     /// When a command sent now must have been carried out, or never.

@@ -21,6 +21,7 @@ use crate::{
     config::{Config, SigningAlgorithm},
     secret::{SealingKey, ServerSecret},
     store::{Created, SealedKey, Store, StoreError},
+    telemetry::AUDIT,
 };
 
 /// How long a key is published before it signs, milliseconds: verifiers may keep the set for an hour, see `http/metadata.rs`.
@@ -107,7 +108,7 @@ impl SigningKeys {
             }
             keys.add(store, Timestamp(0)).await?;
             stored = store.signing_keys().await?;
-            tracing::info!(algorithm = keys.algorithm.as_str(), "made the first signing key");
+            tracing::info!(target: AUDIT, algorithm = keys.algorithm.as_str(), "made the first signing key");
         }
         keys.take(&stored)?;
         Ok(keys)
@@ -165,12 +166,12 @@ impl SigningKeys {
             && now >= signs_from.plus(self.period_ms - PUBLISHED_AHEAD_MS)
             && self.add(store, now.plus(PUBLISHED_AHEAD_MS)).await? == Created::Stored
         {
-            tracing::info!("published the next signing key");
+            tracing::info!(target: AUDIT, "published the next signing key");
         }
         for (index, key) in stored.iter().enumerate() {
             if self.state(&stored, index, now) == KeyState::Spent {
                 store.remove_signing_key(key.slot).await?;
-                tracing::info!(slot = key.slot, "forgot a spent signing key");
+                tracing::info!(target: AUDIT, slot = key.slot, "forgot a spent signing key");
             }
         }
         self.take(&store.signing_keys().await?)

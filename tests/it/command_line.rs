@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use crate::support::{Answer, Redis, wait_for};
 
 /// The binary, with nothing of our own environment that could configure it.
-fn regrant(folder: &Path, arguments: &[&str]) -> Command {
+pub fn regrant(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_regrant"));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("REGRANT_")) {
         command.env_remove(name);
@@ -30,19 +30,19 @@ fn regrant(folder: &Path, arguments: &[&str]) -> Command {
 }
 
 /// How a command ended.
-struct Ended {
+pub struct Ended {
     status: i32,
     stdout: String,
     stderr: String,
 }
 
 impl Ended {
-    fn assert(self, status: i32) -> Self {
+    pub fn assert(self, status: i32) -> Self {
         assert_eq!(self.status, status, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
         self
     }
 
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap()
     }
 }
@@ -58,7 +58,7 @@ impl From<Output> for Ended {
 }
 
 /// Runs a command that must end by itself, with this on its standard input.
-fn run(mut command: Command, input: &str) -> Ended {
+pub fn run(mut command: Command, input: &str) -> Ended {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // A command that doesn't read its input may have ended already.
     drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
@@ -540,10 +540,10 @@ fn the_exit_status_is_0_for_success_1_for_refused_2_for_usage() {
 }
 
 /// 32 random bytes; each store is bound to the secret that it was first used with.
-const SECRET: &str = "q5JUGNm9oC2s0XhW8iVYcTz7RkLbA1ePfDy3nMwEu6g";
+pub const SECRET: &str = "q5JUGNm9oC2s0XhW8iVYcTz7RkLbA1ePfDy3nMwEu6g";
 
 /// A configuration that `check` accepts, as environment variables.
-fn fit(folder: &Path) -> Vec<(&'static str, String)> {
+pub fn fit(folder: &Path) -> Vec<(&'static str, String)> {
     let store = format!("sqlite:{}", folder.join("serve.db").display());
     vec![
         ("REGRANT_ISSUER", "https://login.example.com".into()),

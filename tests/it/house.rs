@@ -20,6 +20,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("rusqlite", &["store/embedded"]),
     ("oxide_auth", &["authorization"]),
     ("jsonwebtoken", &["token"]),
+    ("prometheus_client", &["telemetry/metrics.rs"]),
     ("fast_qr", &["http/qr_code.rs"]),
     ("argon2", &["resource_owner/password.rs", "resource_owner/hash_pool.rs"]),
 ];
@@ -290,6 +291,7 @@ fn the_example_configuration_names_every_setting_with_its_default() {
     let read = Config::read(Some(&file)).unwrap();
     read.validate().unwrap();
     let mut default = Config::default();
+    default.audit_log = Some("/var/log/regrant/audit.jsonl".into());
     default.branding.logo = Some("/etc/regrant/logo.svg".into());
     let expected = Config {
         issuer: "https://login.example.com".into(),

@@ -17,8 +17,13 @@ pub struct Person {
 
 impl Person {
     pub fn at(server: &Server) -> Self {
+        Self::at_url(&server.url)
+    }
+
+    /// The same, for a server of another process.
+    pub fn at_url(url: &str) -> Self {
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { base: server.url.clone(), http, cookies: BTreeMap::new(), headers: vec![] }
+        Self { base: url.to_owned(), http, cookies: BTreeMap::new(), headers: vec![] }
     }
 
     /// Opens a page of the server: a path with its query.

@@ -20,6 +20,7 @@ use regrant::{
     secret::{ClientSecretHash, SecretText, ServerSecret},
     server::{self, Listeners},
     store::{self, Changed, GrantRecord, RotationPolicy, Store},
+    telemetry::metrics::Metrics,
     token::{
         Issuer,
         keys::{FirstKey, SigningKeys},
@@ -57,6 +58,11 @@ impl Redis {
 
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it keeps its files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The process id, to send it signals.
@@ -162,6 +168,7 @@ pub enum On {
 /// A server in this process, reached over HTTP like any other.
 pub struct Server {
     pub url: String,
+    pub management_url: String,
     pub app: Arc<App>,
     pub clock: Clock,
     pub http: reqwest::Client,
@@ -205,16 +212,19 @@ impl Server {
         let issuer = Issuer::new(&config, config.issuer_text().unwrap(), secret, signing);
         let passwords = PasswordKeeper::start(&config.passwords, secret).unwrap();
         let sessions = BrowserSessions::new(&config.lifetimes, secret);
-        let app = Arc::new(App { store, issuer, passwords, sessions, oauth21: config.oauth21, demo: false });
+        let metrics = Metrics::new(store.meter());
+        let app = Arc::new(App { store, issuer, passwords, sessions, metrics, oauth21: config.oauth21, demo: false });
+        let management = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let management_url = format!("http://{}", management.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
         let url = format!("http://{}", config.listen);
         let served = Arc::clone(&app);
         tokio::spawn(async move {
             let shutdown = async { drop(stopped.await) };
-            server::run(served, &config, Listeners { public, management: None }, shutdown).await.unwrap();
+            server::run(served, &config, Listeners { public, management: Some(management) }, shutdown).await.unwrap();
         });
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { url, app, clock, http, stop: Some(stop), _folder: folder }
+        Self { url, management_url, app, clock, http, stop: Some(stop), _folder: folder }
     }
 
     /// Two nodes that share a store, a secret, an issuer and a clock. The folder holds the store.

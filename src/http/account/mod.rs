@@ -24,6 +24,7 @@ use crate::{
     resource_owner::{AuthenticationError, BrowserSession, InvalidPassword, NewPasswordError},
     secret::SecretText,
     store::{Changed, OwnerChange, RevocationReason, StoreError},
+    telemetry::AUDIT,
 };
 
 const HERE: &str = "/account";
@@ -146,7 +147,7 @@ async fn change(browser: &Browser, session: &BrowserSession, form: PageForm) -> 
 }
 
 fn log(browser: &Browser, session: &BrowserSession, change: &str) {
-    tracing::info!(request_id = %browser.context.request_id, owner = %session.owner.id(), change, "account changed");
+    tracing::info!(target: AUDIT, request_id = %browser.context.request_id, owner = %session.owner.id(), change, "account changed");
 }
 
 /// Takes away the access of one grant. The remembered consent goes with it: the app has to ask again.

@@ -26,6 +26,7 @@ use crate::{
     ids::ClientId,
     secret::SecretText,
     store::{Delivery, Origin, RevocationReason},
+    telemetry::AUDIT,
 };
 
 /// The `client_id` of a logout, and whether it is only local. From the query string, which is documented, or from a form.
@@ -62,14 +63,14 @@ pub(super) async fn end(
     let mut client = None;
     let mut response = match try_end(app, page, context, parameters, &mut client).await {
         Ok(name) => {
-            tracing::info!(%request_id, address, client = context.client.get().map(tracing::field::display), "session ended");
+            tracing::info!(target: AUDIT, %request_id, address, client = context.client.get().map(tracing::field::display), "session ended");
             let mut response = Response::builder().status(StatusCode::NO_CONTENT).finish();
             response.headers_mut().insert(header::SET_COOKIE, cookies::clear(&name, SameSite::Strict));
             no_store(&mut response);
             response
         }
         Err(error) => {
-            tracing::info!(%request_id, address, ?error, "session not ended");
+            tracing::info!(target: AUDIT, %request_id, address, ?error, "session not ended");
             ErrorRenderer::new(app.issuer.url()).browser_error(&error)
         }
     };

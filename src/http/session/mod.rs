@@ -148,7 +148,7 @@ async fn answer(
             }
             Err(error) => (None, Err(error)),
         };
-        token::log(&context, &outcome);
+        token::log(&context, &outcome, &app);
         let mut response = match (&client, outcome) {
             (Some(client), Ok(issued)) => render(issued, &client.id),
             (None, Ok(_)) => renderer.browser_error(&TokenError::ServerError("tokens without a client".into())),
@@ -212,6 +212,7 @@ async fn issue(
             refresh_token: cookie.ok_or(TokenError::InvalidGrant(InvalidGrant::NotOurs))?,
         },
     };
+    context.grant_type.get_or_init(|| request.kind());
     let source = LoginSource { device: browser::known_device(&context.headers)?, ..context.source() };
     let grant = grant::validate(request, client, &context.origin(), source, app).await?;
     token::issue(grant, Delivery::Cookie, context, app).await

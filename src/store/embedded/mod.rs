@@ -33,7 +33,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use self::writer::Writer;
 use super::{Changed, Created, StoreError, StoreHealth};
-use crate::clock::{Clock, Timestamp};
+use crate::{
+    clock::{Clock, Timestamp},
+    telemetry::metrics::StoreMeter,
+};
 
 /// How long to wait for another process that is writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -188,6 +191,10 @@ impl StoreHealth for EmbeddedStore {
 
     async fn warnings(&self) -> Result<Vec<String>, StoreError> {
         Ok(Vec::new())
+    }
+
+    fn meter(&self) -> &StoreMeter {
+        self.writer.meter()
     }
 
     fn now(&self) -> Timestamp {

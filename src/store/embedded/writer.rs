@@ -18,6 +18,7 @@ use crate::{
     clock::{Clock, Timestamp},
     failpoint,
     store::StoreError,
+    telemetry::metrics::StoreMeter,
 };
 
 /// How many jobs may wait. At the 95,000 writes a second that were measured, the last of them waits for
@@ -44,6 +45,7 @@ pub(super) struct Writer {
     queue: Option<mpsc::Sender<Box<dyn Job>>>,
     thread: Option<JoinHandle<()>>,
     failure: Arc<Mutex<Option<String>>>,
+    meter: StoreMeter,
 }
 
 impl Writer {
@@ -57,7 +59,7 @@ impl Writer {
             .name("store-writer".to_owned())
             .spawn(move || state.run(jobs))
             .map_err(|error| StoreError::Unavailable(format!("no thread for the writer: {error}")))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), failure })
+        Ok(Self { queue: Some(queue), thread: Some(thread), failure, meter: StoreMeter::default() })
     }
 
     /// Runs `apply` in the next transaction, with the store's time, and answers after the commit.
@@ -75,7 +77,12 @@ impl Writer {
             mpsc::error::TrySendError::Full(_) => StoreError::Unavailable("too many writes are waiting".to_owned()),
             mpsc::error::TrySendError::Closed(_) => stopped(),
         })?;
-        answer.await.map_err(|_| stopped())?
+        self.meter.measure(async { answer.await.map_err(|_| stopped())? }).await
+    }
+
+    /// How long transactions take.
+    pub(super) const fn meter(&self) -> &StoreMeter {
+        &self.meter
     }
 
     /// Why the last transaction failed, if it did.

@@ -55,6 +55,7 @@ pub(super) struct Connection {
     clock: Clock,
     /// Store time minus our time, milliseconds, by the last server that told it. Deadlines go by each server's own.
     store_ahead_ms: Arc<AtomicI64>,
+    pub(super) meter: crate::telemetry::metrics::StoreMeter,
 }
 
 /// Why a command was not answered, and what follows.
@@ -110,7 +111,8 @@ impl Connection {
         // The first rediss:// connection would panic without a provider; a second call changes nothing.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let topology = Topology::new(deployment, clock.clone(), cache).map_err(StoreError::Unavailable)?;
-        let connection = Self { topology: Arc::new(topology), clock, store_ahead_ms: Arc::default() };
+        let connection =
+            Self { topology: Arc::new(topology), clock, store_ahead_ms: Arc::default(), meter: Default::default() };
         for master in connection.masters().await? {
             // Connecting tells the time.
             master.shared().await.map_err(|error| unavailable(&error))?;
@@ -148,8 +150,8 @@ impl Connection {
             Some(Arg::Simple(key)) => key,
             _ => b"",
         };
-        let (value, _) = self.carry_out(key, self.deadline(), &Call::Command(command), false).await?;
-        parsed(value)
+        let call = Call::Command(command);
+        parsed(self.meter.measure(self.carry_out(key, self.deadline(), &call, false)).await?.0)
     }
 
     /// Runs a script that carries a deadline, where `key` lives. `prepare` makes the command for the deadline it is
@@ -164,8 +166,8 @@ impl Connection {
         deadline: Timestamp,
         prepare: impl Fn(Timestamp) -> ScriptInvocation<'a> + Sync,
     ) -> Result<T, StoreError> {
-        let (value, _) = self.carry_out(key.as_bytes(), deadline, &Call::Script(&prepare), false).await?;
-        parsed(value)
+        let call = Call::Script(&prepare);
+        parsed(self.meter.measure(self.carry_out(key.as_bytes(), deadline, &call, false)).await?.0)
     }
 
     /// Runs a script whose effect must never be undone: a revocation, a disabled user, a new password, a signing key.
@@ -181,7 +183,8 @@ impl Connection {
         prepare: impl Fn(Timestamp) -> ScriptInvocation<'a> + Sync,
     ) -> Result<T, StoreError> {
         let call = Call::Script(&prepare);
-        let (value, (node, line)) = self.carry_out(key.as_bytes(), self.deadline(), &call, true).await?;
+        let (value, (node, line)) =
+            self.meter.measure(self.carry_out(key.as_bytes(), self.deadline(), &call, true)).await?;
         if let Line::Dedicated(mut dedicated) = line {
             confirm(&node, &mut dedicated).await?;
             node.give_back(dedicated);

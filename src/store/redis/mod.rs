@@ -34,7 +34,10 @@ use self::{
     scripts::Scripts,
 };
 use super::{Changed, Created, StoreError, StoreHealth};
-use crate::clock::{Clock, Timestamp};
+use crate::{
+    clock::{Clock, Timestamp},
+    telemetry::metrics::StoreMeter,
+};
 
 /// A [`Store`](super::Store) in Redis 7 or later, or a server that speaks its protocol and scripts: one server, a master
 /// that Sentinels watch, or a cluster.
@@ -135,6 +138,10 @@ impl StoreHealth for RedisStore {
 
     async fn advice(&self) -> Result<Vec<String>, StoreError> {
         Ok(fitness::examine(&self.connection).await?.advice)
+    }
+
+    fn meter(&self) -> &StoreMeter {
+        &self.connection.meter
     }
 
     fn now(&self) -> Timestamp {

@@ -162,14 +162,15 @@ impl Metrics {
 
     /// Counts and measures a response.
     pub fn response(&self, status: u16, seconds: f64) {
-        let status = match status {
-            ..400 => "ok",
-            429 => "429",
-            ..500 => "4xx",
-            503 => "503",
+        // The two by which clients are told to come back count for themselves.
+        let class = match (status, status / 100) {
+            (429, _) => "429",
+            (503, _) => "503",
+            (_, 1..=3) => "ok",
+            (_, 4) => "4xx",
             _ => "5xx",
         };
-        self.responses.get_or_create(&StatusClass { status }).inc();
+        self.responses.get_or_create(&StatusClass { status: class }).inc();
         self.request_duration.observe(seconds);
     }
 

@@ -291,12 +291,12 @@ fn the_example_configuration_names_every_setting_with_its_default() {
     let read = Config::read(Some(&file)).unwrap();
     read.validate().unwrap();
     let mut default = Config::default();
-    default.audit_log = Some("/var/log/regrant/audit.jsonl".into());
     default.branding.logo = Some("/etc/regrant/logo.svg".into());
     let expected = Config {
         issuer: "https://login.example.com".into(),
         store: "redis://127.0.0.1:6379".into(),
         secret_file: Some("/etc/regrant/secret".into()),
+        audit_log: Some("/var/log/regrant/audit.jsonl".into()),
         ..default
     };
     assert_eq!(format!("{read:?}"), format!("{expected:?}"));

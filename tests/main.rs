@@ -20,6 +20,8 @@ mod command_line;
 mod cookie_mode;
 #[path = "it/cors.rs"]
 mod cors;
+#[path = "it/deploy.rs"]
+mod deploy;
 #[path = "it/deployments.rs"]
 mod deployments;
 #[path = "it/device_contract.rs"]

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     App,
-    error::AdminError,
+    error::{AdminError, InvalidRequest, TokenError},
     ids::{GrantId, OwnerId, Username},
     store::RevocationReason,
     telemetry::AUDIT,
@@ -91,27 +91,36 @@ const fn operation(id: &'static str, description: &'static str) -> Operation {
         requests: &[],
         fields: &[],
         success: Success { status: 200, description, headers: &[NO_STORE], examples: Vec::new },
-        errors: |renderer| {
-            let errors = [
-                AdminError::InvalidToken,
-                AdminError::InsufficientScope,
-                AdminError::NotFound,
-                AdminError::Failed(String::new()),
-                AdminError::Unavailable(String::new()),
-            ];
-            let example = |error: &AdminError| ErrorExample {
-                response: renderer.admin_error(error),
-                body: renderer.admin_error_body(error),
-            };
-            errors.iter().map(example).collect()
-        },
+        errors: refusals,
         notes: &[],
     }
 }
 
+fn refusals(renderer: &ErrorRenderer) -> Vec<ErrorExample> {
+    let errors = [
+        AdminError::InvalidToken,
+        AdminError::InsufficientScope,
+        AdminError::NotFound,
+        AdminError::Failed(String::new()),
+        AdminError::Unavailable(String::new()),
+    ];
+    let example = |error: &AdminError| ErrorExample {
+        response: renderer.admin_error(error),
+        body: renderer.admin_error_body(error),
+    };
+    errors.iter().map(example).collect()
+}
+
+/// Those of an operation with a required parameter, which is missed before anything else.
+fn refusals_without_a_parameter(renderer: &ErrorRenderer) -> Vec<ErrorExample> {
+    let missing = TokenError::from(InvalidRequest::Malformed);
+    let example = ErrorExample { response: renderer.token_error(&missing), body: renderer.token_error_body(&missing) };
+    [example].into_iter().chain(refusals(renderer)).collect()
+}
+
 /// What the document says about them.
 pub const OPERATIONS: &[Operation] = &[
-    operation("listGrants", "The grants."),
+    Operation { errors: refusals_without_a_parameter, ..operation("listGrants", "The grants.") },
     operation("getGrant", "The grant."),
     operation("revokeGrant", "The grant, which is revoked now."),
 ];
@@ -122,6 +131,8 @@ pub struct AdminEndpoint;
 #[OpenApi]
 impl AdminEndpoint {
     /// List a user's grants
+    ///
+    /// With what became of each, and from where it was last used.
     #[oai(path = "/admin/grants", method = "get", operation_id = "listGrants", tag = "Tag::Administration")]
     async fn list(
         &self,

@@ -205,7 +205,7 @@ impl<E: Endpoint> Endpoint for WithErrors<E> {
                     Some(context) if error.status() == StatusCode::NOT_FOUND => {
                         error_response::page_error(&PageError::NotFound, &self.pages, &context)
                     }
-                    _ => self.errors.outside_endpoints(&error, self.documented.get(&path)),
+                    _ => self.errors.outside_endpoints(&error, Documented::at(&self.documented, &path)),
                 }
             }
         })

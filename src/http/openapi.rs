@@ -265,6 +265,22 @@ impl Documented {
         paths.map(|(path, operations)| (path.clone(), methods(operations))).collect()
     }
 
+    /// Those of the path of a request; a part in braces stands for any one part.
+    pub fn at<'a>(documented: &'a BTreeMap<String, Self>, path: &str) -> Option<&'a Self> {
+        let fits = |template: &str| {
+            let (mut templates, mut parts) = (template.split('/'), path.split('/'));
+            loop {
+                match (templates.next(), parts.next()) {
+                    (None, None) => return true,
+                    (Some(template), Some(part)) if template == part || template.starts_with('{') => {}
+                    _ => return false,
+                }
+            }
+        };
+        let template = || documented.iter().find(|(template, _)| fits(template)).map(|(_, methods)| methods);
+        documented.get(path).or_else(template)
+    }
+
     /// The value of an `Allow` header (RFC 9110 §10.2.1).
     pub fn allow(&self) -> String {
         self.0.join(", ")

@@ -40,6 +40,8 @@ mod house;
 mod introspection;
 #[path = "it/key_kinds.rs"]
 mod key_kinds;
+#[path = "it/limits.rs"]
+mod limits;
 #[path = "it/metadata.rs"]
 mod metadata;
 #[path = "it/model.rs"]

@@ -1,10 +1,8 @@
 //! What a client may cost: header floods, and clients that never finish (security.md F13, F14).
 
-use std::{
-    io::Write as _,
-    net::TcpStream,
-    time::{Duration, Instant},
-};
+use std::{io::Write as _, net::TcpStream, time::Duration};
+
+use tokio::time::Instant;
 
 use crate::support::{On, Server, raw};
 

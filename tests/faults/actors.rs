@@ -237,7 +237,11 @@ impl Client {
         let began = world.recorder.now();
         let reply = self.wires[wire].post("/oauth2/token", &world.authorization, form, loss).await;
         let ended = world.recorder.now();
-        let (outcome, next) = self.understand(reply, loss);
+        let (mut outcome, next) = self.understand(reply, loss);
+        // Logins that died with their servers look like guesses for some seconds: it says when to come back, not no.
+        if let (Asked::Login, Outcome::Refused { status: status @ 429, .. }) = (&asked, &outcome) {
+            outcome = Outcome::Unavailable { status: *status };
+        }
         let grant = match &outcome {
             Outcome::Tokens(tokens) if asked == Asked::Login => Some(tokens.grant.clone()),
             _ => grant,

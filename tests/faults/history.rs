@@ -3,6 +3,7 @@
 //! Not here: what is right and wrong about it, see `checker.rs`.
 
 use std::{
+    collections::BTreeSet,
     io::Write as _,
     path::Path,
     sync::{
@@ -51,7 +52,7 @@ pub enum Outcome {
     Confirmed,
     /// A 4xx: the server says no.
     Refused { status: u16, code: String },
-    /// A 5xx: the server can't say.
+    /// A 5xx, or a login's 429: the server can't say.
     Unavailable { status: u16 },
     /// No connection: nothing was sent.
     Unreachable,
@@ -152,6 +153,16 @@ impl Recorder {
         }
         let now = self.now();
         self.events.lock().unwrap().faults.push((now, fault));
+    }
+
+    /// How many clients have signed in.
+    pub fn signed_in(&self) -> usize {
+        let events = self.events.lock().unwrap();
+        let logins = events
+            .operations
+            .iter()
+            .filter(|operation| operation.asked == Asked::Login && matches!(operation.outcome, Outcome::Tokens(_)));
+        logins.map(|operation| operation.client).collect::<BTreeSet<_>>().len()
     }
 
     pub fn take(&self) -> Events {

@@ -102,7 +102,7 @@ pub async fn run(scenario: &Scenario, seed: u64, folder: &Path) -> Row {
         .map(|index| tokio::spawn(Client::new(Arc::clone(&world), index, dice.fork()).run()))
         .collect();
     // Everybody is in, and the servers that start from now on are mortal.
-    while recorder.refreshes.load(Ordering::Relaxed) < 2 * scenario.clients as u64 && began.elapsed() < REST {
+    while recorder.signed_in() < scenario.clients && began.elapsed() < REST {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     if scenario.failpoint_one_in > 0 {

@@ -257,13 +257,20 @@ impl Server {
         self.store().grant(owner, ids[0]).await.unwrap().unwrap()
     }
 
-    /// Changes a registered client.
-    pub async fn change_client(&self, id: &str, change: impl FnOnce(&mut Client)) {
+    /// Changes a registered client. A store that says that not all its replicas have the change yet is asked again, as it
+    /// wants to be.
+    pub async fn change_client(&self, id: &str, change: impl Fn(&mut Client)) {
         let id = ClientId::parse(id).unwrap();
-        let mut client = Client::clone(&*self.store().client(&id).await.unwrap().unwrap());
-        change(&mut client);
-        client.version += 1;
-        assert_eq!(self.store().replace_client(&client).await.unwrap(), Changed::Stored);
+        eventually("all replicas have the change", async || {
+            let mut client = Client::clone(&*self.store().client(&id).await.unwrap().unwrap());
+            change(&mut client);
+            client.version += 1;
+            match self.store().replace_client(&client).await {
+                Err(store::StoreError::Unavailable(why)) if why.contains("the change was made") => false,
+                changed => changed.unwrap() == Changed::Stored,
+            }
+        })
+        .await;
     }
 
     pub fn store(&self) -> &dyn Store {

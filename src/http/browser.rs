@@ -31,7 +31,7 @@ use crate::{
     App,
     clock::random_bytes,
     error::{InvalidRequest, PageError},
-    resource_owner::{BrowserSession, LoginSource},
+    resource_owner::{AuthenticatedOwner, AuthenticationError, BrowserSession, LoginSource},
     secret::SecretText,
     store::Origin,
 };
@@ -89,11 +89,29 @@ impl Browser {
         Origin::new(self.context.address, agent)
     }
 
+    /// Checks a username and a password, in a task of its own: who hangs up must not get around the counting.
+    ///
+    /// # Errors
+    /// [`PageError::Malformed`] for two of the device's cookies at once.
+    pub async fn authenticate(
+        &self,
+        username: &str,
+        password: &SecretText,
+    ) -> Result<Result<AuthenticatedOwner, AuthenticationError>, PageError> {
+        let (app, source) = (Arc::clone(&self.app), self.source()?);
+        let (username, password) = (username.to_owned(), SecretText::new(password.expose().to_owned()));
+        let checked =
+            tokio::spawn(
+                async move { app.passwords.authenticate(app.store.as_ref(), &username, &password, &source).await },
+            );
+        checked.await.map_err(|panic| PageError::Failed(panic.to_string()))
+    }
+
     /// Where a guess of a password comes from.
     ///
     /// # Errors
     /// [`PageError::Malformed`] for two of the device's cookies at once.
-    pub fn source(&self) -> Result<LoginSource, PageError> {
+    fn source(&self) -> Result<LoginSource, PageError> {
         let device = known_device(&self.context.headers).map_err(|_| PageError::Malformed)?;
         Ok(LoginSource { device, ..self.context.source() })
     }

@@ -118,8 +118,7 @@ enum SignIn {
 }
 
 async fn authenticate(browser: &Browser, username: &str, password: &SecretText) -> Result<SignIn, PageError> {
-    let (store, source) = (browser.app.store.as_ref(), browser.source()?);
-    let checked = browser.app.passwords.authenticate(store, username, password, &source).await;
+    let checked = browser.authenticate(username, password).await?;
     browser.app.metrics.sign_in(match &checked {
         Ok(_) => "succeeded",
         Err(AuthenticationError::Refused) => "refused",

@@ -114,15 +114,19 @@ pub async fn identify<E: Endpoint>(
 }
 
 /// The peer's address; the last forwarded one that no trusted proxy has, when the peer is a trusted proxy.
-/// Anybody else's `X-Forwarded-For` says nothing.
+/// Anybody else's `X-Forwarded-For` says nothing, and so does what stands before it, which a client may have made up.
 fn client_address(request: &Request, trusted: &[IpAddr]) -> Option<IpAddr> {
     let Addr::SocketAddr(peer) = request.remote_addr().0 else { return None };
     let peer = peer.ip().to_canonical();
     if !trusted.contains(&peer) {
         return Some(peer);
     }
-    let forwarded = request.headers().get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
-    let hops: Vec<IpAddr> =
-        forwarded.flat_map(|list| list.split(',')).map_while(|hop| hop.trim().parse::<IpAddr>().ok()).collect();
-    hops.into_iter().rev().find(|hop| !trusted.contains(hop)).or(Some(peer))
+    let mut hops = Vec::new();
+    for line in request.headers().get_all(FORWARDED_FOR) {
+        // A line that can't be read hides who came before it.
+        let list = line.to_str().unwrap_or("unreadable");
+        hops.extend(list.split(',').map(|hop| hop.trim().parse().ok().map(|hop: IpAddr| hop.to_canonical())));
+    }
+    let client = hops.into_iter().rev().find(|hop| hop.is_none_or(|hop| !trusted.contains(&hop)));
+    client.flatten().or(Some(peer))
 }

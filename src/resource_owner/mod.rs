@@ -14,6 +14,8 @@ pub use self::{
     source::LoginSource,
 };
 
+use std::time::Duration;
+
 use self::{
     password::Verdict,
     source::{NETWORK_FAILURES, NETWORK_WINDOW_MS, Sources},
@@ -28,6 +30,9 @@ use crate::{
         StoreError,
     },
 };
+
+/// How long a check waits for others of the same account and source.
+const TURN: Duration = Duration::from_secs(2);
 
 /// A resource owner who has just proved who they are. Only this module makes one.
 #[derive(Debug)]
@@ -114,16 +119,18 @@ impl PasswordKeeper {
         let device = self.sources.device(from, id);
         let address = self.sources.address(from);
         let turn = device.as_ref().map_or(&address, |(device, _)| device).clone();
-        let _turn = self.sources.turn(id, turn).await;
-
         let spoken_for = from.speaks_for_many || device.is_some();
-        if let Some(retry_after_ms) = self.sources.wait(from, store.now()).filter(|_| !spoken_for) {
-            return Err(AuthenticationError::Throttled { retry_after_ms });
-        }
         // Before anything is counted: a flood must not fill the store with counts of what nobody checks.
-        if self.pool.is_full() {
-            return Err(PoolError::Full.into());
-        }
+        let shed = || {
+            if let Some(retry_after_ms) = self.sources.wait(from, store.now()).filter(|_| !spoken_for) {
+                return Err(AuthenticationError::Throttled { retry_after_ms });
+            }
+            if self.pool.is_full() { Err(PoolError::Full.into()) } else { Ok(()) }
+        };
+        shed()?;
+        let turn = tokio::time::timeout(TURN, self.sources.turn(id, turn)).await;
+        let _turn = turn.map_err(|_| PoolError::Full)?;
+        shed()?;
         let attempt = LoginAttempt { owner: id, address, device, deadline: store.deadline() };
         let (owner, ticket) = admit(attempt, store).await?;
         let checked = self.check(owner.filter(|owner| Some(&owner.username) == name.as_ref()), password, store).await;
@@ -150,6 +157,19 @@ impl PasswordKeeper {
     /// The text for the cookie of a device that this owner has just signed in on: other people's guesses don't lock it out.
     pub fn remember_device(&self, owner: &AuthenticatedOwner) -> SecretText {
         self.sources.remember(owner)
+    }
+
+    /// The owner with the password that they have just been given. No guess, so nothing is counted.
+    ///
+    /// # Errors
+    /// [`AuthenticationError`], but for those of counting.
+    pub async fn authenticate_anew(
+        &self,
+        store: &dyn Store,
+        id: OwnerId,
+        password: &SecretText,
+    ) -> Result<AuthenticatedOwner, AuthenticationError> {
+        self.check(store.owner(id).await?, password, store).await
     }
 
     async fn check(

@@ -39,7 +39,7 @@ pub const MAX_IN_FLIGHT: u32 = 20;
 pub const SETTLE_MS: i64 = 10_000;
 /// How long an address is trusted after a success from there, milliseconds.
 pub const TRUST_MS: i64 = 30 * 24 * 3_600_000;
-/// Trusted addresses that one account remembers.
+/// Trusted addresses that one account remembers, and devices.
 pub const MAX_TRUSTED: usize = 32;
 
 /// Somebody is about to have a password checked.
@@ -173,11 +173,24 @@ impl AccountThrottle {
             self.streak += 1;
             self.last = now;
         }
+        if by_device {
+            self.make_room_for_a_device(source);
+        }
         counted.count += 1;
         counted.in_flight += 1;
         counted.last = now;
         self.sources.insert(source.to_owned(), counted);
         Ok(LoginTicket { source: source.to_owned(), trusted })
+    }
+
+    /// Forgets the device that was quiet for longest, when there are too many: each sign-in makes another one.
+    fn make_room_for_a_device(&mut self, new: &str) {
+        let devices = self.sources.iter().filter(|(name, _)| name.starts_with('d') && name.as_str() != new);
+        if devices.clone().count() >= MAX_TRUSTED {
+            let oldest = devices.min_by_key(|(name, source)| (source.last, (*name).clone()));
+            let oldest = oldest.map(|(name, _)| name.clone()).unwrap_or_default();
+            self.sources.remove(&oldest);
+        }
     }
 
     /// Takes the outcome of an admitted attempt into account.
@@ -206,7 +219,12 @@ impl AccountThrottle {
                 }
             }
         }
-        self.sources.insert(ticket.source.clone(), counted);
+        // What says nothing is not kept.
+        if counted.count == 0 && counted.in_flight == 0 && counted.trusted_until == 0 {
+            self.sources.remove(&ticket.source);
+        } else {
+            self.sources.insert(ticket.source.clone(), counted);
+        }
         let trusted = self.sources.iter().filter(|(_, source)| source.trusted_until > 0);
         if trusted.clone().count() > MAX_TRUSTED {
             // The name decides between equals, so that every store forgets the same one.
@@ -314,5 +332,12 @@ mod tests {
         }
         assert_eq!(account.sources.len(), MAX_TRUSTED);
         assert_eq!(account.expires_at(), T0.plus(999 + TRUST_MS));
+        for n in 0..1_000 {
+            let now = T0.plus(1_000 + n);
+            let ticket = account.attempt(&format!("d{n}"), true, now).unwrap();
+            let outcome = if n % 2 == 0 { LoginOutcome::Succeeded } else { LoginOutcome::Failed };
+            account.settle(&ticket, outcome, now);
+        }
+        assert_eq!(account.sources.len(), 2 * MAX_TRUSTED);
     }
 }

@@ -106,7 +106,7 @@ impl SigningKeys {
             if first == FirstKey::Refuse {
                 return Err(KeyError::None);
             }
-            keys.add(store, Timestamp(0)).await?;
+            keys.add(&stored, Timestamp(0), store).await?;
             stored = store.signing_keys().await?;
             tracing::info!(target: AUDIT, algorithm = keys.algorithm.as_str(), "made the first signing key");
         }
@@ -114,12 +114,12 @@ impl SigningKeys {
         Ok(keys)
     }
 
-    /// Adds the key after all that are stored. Of two nodes that do so at once, one does.
+    /// Adds the key after all that were stored when that was decided. Of two nodes that do so at once, one does.
     ///
     /// # Errors
     /// [`KeyError`].
-    async fn add(&self, store: &dyn Store, active_from: Timestamp) -> Result<Created, KeyError> {
-        let slot = store.signing_keys().await?.last().map_or(1, |newest| newest.slot.saturating_add(1));
+    async fn add(&self, stored: &[SealedKey], active_from: Timestamp, store: &dyn Store) -> Result<Created, KeyError> {
+        let slot = stored.last().map_or(1, |newest| newest.slot.saturating_add(1));
         let new = generate(&self.seal, slot, self.algorithm, store.now(), active_from)?;
         Ok(store.add_signing_key(&new).await?)
     }
@@ -133,7 +133,7 @@ impl SigningKeys {
         if stored.last().is_some_and(|newest| now < newest.active_from) {
             return Ok(Created::Exists);
         }
-        let created = self.add(store, now.plus(PUBLISHED_AHEAD_MS)).await?;
+        let created = self.add(&stored, now.plus(PUBLISHED_AHEAD_MS), store).await?;
         self.take(&store.signing_keys().await?)?;
         Ok(created)
     }
@@ -145,7 +145,7 @@ impl SigningKeys {
     /// [`KeyError`].
     pub async fn replace_compromised(&self, store: &dyn Store) -> Result<(), KeyError> {
         let before = store.signing_keys().await?;
-        self.add(store, store.now()).await?;
+        self.add(&before, store.now(), store).await?;
         for key in before {
             store.remove_signing_key(key.slot).await?;
         }
@@ -164,7 +164,7 @@ impl SigningKeys {
         let signs_from = newest.active_from.max(newest.created_at);
         if self.period_ms > 0
             && now >= signs_from.plus(self.period_ms - PUBLISHED_AHEAD_MS)
-            && self.add(store, now.plus(PUBLISHED_AHEAD_MS)).await? == Created::Stored
+            && self.add(&stored, now.plus(PUBLISHED_AHEAD_MS), store).await? == Created::Stored
         {
             tracing::info!(target: AUDIT, "published the next signing key");
         }

@@ -129,9 +129,12 @@ async fn a_refresh_is_one_command() {
     for _ in 0..50 {
         token = server.refresh("app", &token).await.refresh_token();
     }
-    // The script itself reads the time, the grant and the owner, and writes the grant and its expiry.
+    // The script itself reads the time, the grant and the owner, and writes the grant and its expiry. Beside it, the
+    // server looks for new signing keys now and then.
     let expected = [("evalsha", 50), ("hmget", 100), ("hset", 50), ("pexpireat", 50), ("time", 50)];
-    assert_eq!(calls(&mut connection), expected.map(|(name, count)| (name.to_owned(), count)));
+    let mut counted = calls(&mut connection);
+    counted.retain(|(name, _)| name != "hvals");
+    assert_eq!(counted, expected.map(|(name, count)| (name.to_owned(), count)));
 }
 
 /// I-15

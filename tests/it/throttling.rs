@@ -175,6 +175,17 @@ async fn a17_an_address_that_a_stranger_claims_changes_nothing(on: On) {
         guess(&server, &format!("192.0.{number}.1")).await.assert_error(400, "invalid_grant");
     }
     assert_throttled(&guess(&server, "192.0.9.1").await);
+
+    // A proxy appends the address that it sees to what the client made up.
+    let server = started(on).await;
+    for number in 0..5 {
+        guess(&server, &format!("192.0.{number}.1, x, 198.51.100.7")).await.assert_error(400, "invalid_grant");
+    }
+    for claimed in ["192.0.9.1, 198.51.100.7", "x,198.51.100.7", "192.0.9.1, x, 198.51.100.7, 127.0.0.1"] {
+        assert_throttled(&guess(&server, claimed).await);
+    }
+    // What can't be read is nobody's address: the proxy's own counts.
+    guess(&server, "192.0.9.1, x").await.assert_error(400, "invalid_grant");
 }
 
 async fn nodes_share_what_they_count(on: On) {

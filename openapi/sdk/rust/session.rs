@@ -113,6 +113,14 @@ impl Current {
     }
 }
 
+impl State {
+    /// The request that is under way. One whose runtime ended before it did is none: nobody will announce its outcome.
+    fn flight(&mut self) -> Option<&watch::Receiver<Option<Outcome>>> {
+        self.flight.take_if(|flight| flight.has_changed().is_err());
+        self.flight.as_ref()
+    }
+}
+
 impl Session {
     /// Starts from what the server sent, for whichever grant, with a refresh token.
     pub fn new(server: Configuration, tokens: &TokenResponse, options: Options) -> Result<Self, Error> {
@@ -132,7 +140,7 @@ impl Session {
             if now < state.current.refresh_at {
                 return Ok(state.current.access_token.clone());
             }
-            let flight = match &state.flight {
+            let flight = match state.flight() {
                 Some(flight) => flight.clone(),
                 None => self.start(&mut state, Act::Refresh),
             };
@@ -155,7 +163,7 @@ impl Session {
                 if state.ended.is_some() {
                     return Ok(());
                 }
-                match &state.flight {
+                match state.flight() {
                     Some(flight) => (flight.clone(), false),
                     None => (self.start(&mut state, Act::Revoke), true),
                 }

@@ -173,12 +173,12 @@ async fn remove_all(browser: &Browser, session: &BrowserSession) -> Result<(), S
 async fn change_password(browser: &Browser, session: &BrowserSession, mut form: Form) -> Result<Response, PageError> {
     let mut field = |name: &str| SecretText::new(form.take(name).unwrap_or_default());
     let (current, new, repetition) = (field("current_password"), field("new_password"), field("new_password_again"));
-    let (passwords, store, source) = (&browser.app.passwords, browser.app.store.as_ref(), browser.source()?);
+    let (passwords, store) = (&browser.app.passwords, browser.app.store.as_ref());
     let texts = &browser.frame().texts.account;
     let problem =
         |text: &str| Problem { text: text.to_owned(), with_current: false, with_new: false, with_repetition: false };
 
-    match passwords.authenticate(store, session.username.as_str(), &current, &source).await {
+    match browser.authenticate(session.username.as_str(), &current).await? {
         Ok(_) => {}
         Err(AuthenticationError::Refused) => {
             log(browser, session, "password not changed: the current one is wrong");
@@ -209,7 +209,7 @@ async fn change_password(browser: &Browser, session: &BrowserSession, mut form: 
     log(browser, session, "password changed");
 
     // Signed in anew, under the new epoch: that is the only way to a session, and the old cookie is worth nothing now.
-    let owner = match passwords.authenticate(store, session.username.as_str(), &new, &source).await {
+    let owner = match passwords.authenticate_anew(store, session.owner.id(), &new).await {
         Ok(owner) => Some(owner),
         // Somebody changed it once more, or disabled the user.
         Err(AuthenticationError::Refused) => None,

@@ -32,7 +32,7 @@ impl ThrottleStore for RedisStore {
                 call.arg(format!("a{}", attempt.address)).arg(&device).arg(epoch);
                 call.arg(FREE_FAILURES).arg(FREE_FAILURES_TRUSTED).arg(FIRST_WAIT_MS).arg(LONGEST_WAIT_MS);
                 call.arg(STRANGERS_BURST).arg(STRANGERS_INTERVAL_MS).arg(STRANGERS_STREAK);
-                call.arg(MAX_IN_FLIGHT).arg(SETTLE_MS);
+                call.arg(MAX_IN_FLIGHT).arg(SETTLE_MS).arg(MAX_TRUSTED);
                 call
             })
             .await?;

@@ -5,6 +5,7 @@
 -- ARGV 1 deadline (ms)  2 clock offset (ms)  3 the address's source  4 the device's source, or empty  5 the device's epoch
 --      6 free failures  7 those of a trusted source  8 first wait (ms)  9 longest wait (ms)  10 strangers' burst
 --      11 their interval (ms)  12 their longest streak  13 most in flight  14 time to settle (ms)
+--      15 most devices
 -- Returns TL (too late), the store's time | NO, the time, the wait (ms) | OK, the time, the source, 1 when it is trusted,
 --         then the owner's fields.
 -- Atomic because of many guesses at once none may get past the limit.
@@ -50,6 +51,17 @@ if not trusted then
   account.whole_at = math.max(account.whole_at, now) + interval
   account.streak = account.streak + 1
   account.last = now
+end
+if by_device then
+  local number, oldest = 0, nil
+  for name, known in pairs(account.sources) do
+    if string.sub(name, 1, 1) == 'd' and name ~= source then
+      number = number + 1
+      local than = oldest and account.sources[oldest]
+      if not than or known.last < than.last or (known.last == than.last and name < oldest) then oldest = name end
+    end
+  end
+  if number >= tonumber(ARGV[15]) then account.sources[oldest] = nil end
 end
 s.count, s.in_flight, s.last = s.count + 1, s.in_flight + 1, now
 account.sources[source] = s

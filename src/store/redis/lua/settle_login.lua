@@ -28,6 +28,7 @@ elseif outcome == 'S' then
   if string.sub(source, 1, 1) == 'a' then s.trusted_until = now + tonumber(ARGV[7]) end
 end
 account.sources[source] = s
+if s.count == 0 and s.in_flight == 0 and s.trusted_until == 0 then account.sources[source] = nil end
 
 local number, oldest = 0, nil
 for name, known in pairs(account.sources) do

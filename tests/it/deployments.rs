@@ -528,6 +528,20 @@ impl Cluster {
     pub fn migrate_slot(&self, slot: u16, to: usize) {
         let from = self.owner_of(slot);
         self.begin_migration(slot, from, to);
+        self.move_keys(slot, from, to);
+        self.end_migration(slot, from, to);
+    }
+
+    /// From now on keys of the slot may be on either master.
+    pub fn begin_migration(&self, slot: u16, from: usize, to: usize) {
+        assert_ne!(from, to);
+        let slot = slot.to_string();
+        self.nodes[to].ask::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &self.id(from)]).unwrap();
+        self.nodes[from].ask::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &self.id(to)]).unwrap();
+    }
+
+    /// Moves all keys of the slot that are still at its old master.
+    pub fn move_keys(&self, slot: u16, from: usize, to: usize) {
         loop {
             let keys: Vec<String> =
                 self.nodes[from].ask(&["CLUSTER", "GETKEYSINSLOT", &slot.to_string(), "10"]).unwrap();
@@ -538,15 +552,6 @@ impl Cluster {
                 self.move_key(&key, from, to);
             }
         }
-        self.end_migration(slot, from, to);
-    }
-
-    /// From now on keys of the slot may be on either master.
-    pub fn begin_migration(&self, slot: u16, from: usize, to: usize) {
-        assert_ne!(from, to);
-        let slot = slot.to_string();
-        self.nodes[to].ask::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &self.id(from)]).unwrap();
-        self.nodes[from].ask::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &self.id(to)]).unwrap();
     }
 
     pub fn move_key(&self, key: &str, from: usize, to: usize) {

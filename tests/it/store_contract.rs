@@ -285,7 +285,7 @@ async fn a_grant_needs_the_owner_as_authenticated(store: Arc<dyn Store>, clock: 
 /// I-21
 async fn a_late_creation_changes_nothing(store: Arc<dyn Store>, clock: Clock) {
     let f = Fixture::new(store, clock).await;
-    let grant = NewGrant { deadline: f.clock.now().plus(-1), ..f.new_grant() };
+    let grant = NewGrant { deadline: f.clock.now().plus(-1_000), ..f.new_grant() };
     let creation = f.store.create_grant(&grant).await.unwrap();
     assert!(matches!(creation, GrantCreation::TooLate { now } if now > grant.deadline), "{creation:?}");
     assert_eq!(f.store.grant(grant.owner, grant.id).await.unwrap(), None);

@@ -304,7 +304,7 @@ async fn half_a_slot_is_served_where_its_keys_are() {
         // Both are there, and the slot is not yet.
         server.refresh("app", &token).await.assert_tokens();
     }
-    cluster.move_key(&format!("as:ug:{{{owner}}}"), from, to);
+    cluster.move_keys(slot, from, to);
     assert_eq!(server.store().change_owner(owner, OwnerChange::LogOut).await.unwrap(), Changed::Stored);
     server.refresh("app", &token).await.assert_error(400, "invalid_grant");
     cluster.end_migration(slot, from, to);

@@ -51,20 +51,9 @@ pub fn document<A: OpenApi + 'static>(service: &OpenApiService<A, ()>, issuer: &
         }
     }
     document["paths"] = paths;
-    order_tags(&mut document);
     authorize::describe(&mut document);
     inline_grant_types(&mut document["components"]["schemas"], oauth21);
     document
-}
-
-/// The groups in the order of their first operation, which is that of the endpoints: what everybody needs comes first.
-fn order_tags(document: &mut Value) {
-    let paths = document["paths"].as_object().into_iter().flatten();
-    let operations = paths.flat_map(|(_, methods)| methods.as_object().into_iter().flatten());
-    let names: Vec<Value> = operations.filter_map(|(_, operation)| operation.pointer("/tags/0").cloned()).collect();
-    if let Some(tags) = document["tags"].as_array_mut() {
-        tags.sort_by_key(|tag| names.iter().position(|name| *name == tag["name"]));
-    }
 }
 
 const PASSWORD: &str = "password";

@@ -320,7 +320,7 @@ async fn both_stores_count_alike() {
     let epoch = u32::try_from(owner.epoch % (1 << 32)).unwrap();
     let mut open: Vec<store::LoginTicket> = vec![];
     let (mut admitted, mut refused) = (0, 0);
-    for step in 0..2_000 {
+    for step in 0..6_000 {
         let [what, who, when, how] = random_bytes::<4>();
         let advance = [1, 3, 11, 31, 61, 121, 901, 86_400].get(usize::from(when) / 2).copied().unwrap_or_default();
         clock.advance(Duration::from_secs(advance));
@@ -358,7 +358,7 @@ async fn both_stores_count_alike() {
             (one, other) => panic!("step {step}: {one:?} and {other:?}"),
         }
     }
-    assert!(admitted > 50 && refused > 20, "{admitted} admitted, {refused} refused");
+    assert!(admitted > 50 && refused > 10, "{admitted} admitted, {refused} refused");
 }
 
 /// What guesses leave behind goes away by itself.

@@ -26,7 +26,7 @@ impl ThrottleStore for EmbeddedStore {
         let ticket = ticket.clone();
         self.writer
             .write(move |connection, now| {
-                let mut account = load(connection, owner)?;
+                let mut account = load(connection, owner, now)?;
                 account.settle(&ticket, outcome, now);
                 save(connection, owner, &account)
             })
@@ -42,7 +42,7 @@ fn count(connection: &Connection, attempt: &LoginAttempt, now: Timestamp) -> Res
     let same_epoch = |epoch: u32| owner.as_ref().is_some_and(|owner| owner.epoch % (1 << 32) == u64::from(epoch));
     let device = attempt.device.as_ref().filter(|(_, epoch)| same_epoch(*epoch));
     let source = device.map_or_else(|| format!("a{}", attempt.address), |(device, _)| format!("d{device}"));
-    let mut account = load(connection, attempt.owner)?;
+    let mut account = load(connection, attempt.owner, now)?;
     match account.attempt(&source, device.is_some(), now) {
         Ok(ticket) => {
             save(connection, attempt.owner, &account)?;
@@ -52,9 +52,9 @@ fn count(connection: &Connection, attempt: &LoginAttempt, now: Timestamp) -> Res
     }
 }
 
-fn load(connection: &Connection, owner: OwnerId) -> Result<AccountThrottle, StoreError> {
-    let mut statement = connection.prepare_cached("SELECT record FROM throttles WHERE owner = ?")?;
-    let record: Option<String> = statement.query_row([owner.0], |row| row.get(0)).optional()?;
+fn load(connection: &Connection, owner: OwnerId, now: Timestamp) -> Result<AccountThrottle, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT record FROM throttles WHERE owner = ? AND expires_at > ?")?;
+    let record: Option<String> = statement.query_row(params![owner.0, now.0], |row| row.get(0)).optional()?;
     record.map_or_else(|| Ok(AccountThrottle::default()), |json| serde_json::from_str(&json).map_err(corrupt))
 }
 

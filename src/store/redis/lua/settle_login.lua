@@ -43,5 +43,9 @@ if number > tonumber(ARGV[8]) then account.sources[oldest] = nil end
 
 local expires = math.max(account.whole_at, account.last + longest)
 for _, known in pairs(account.sources) do expires = math.max(expires, known.trusted_until, known.last + longest) end
-redis.call('SET', KEYS[1], cjson.encode(account), 'PXAT', text(expires - tonumber(ARGV[1])))
+if expires > now then
+  redis.call('SET', KEYS[1], cjson.encode(account), 'PXAT', text(expires - tonumber(ARGV[1])))
+else
+  redis.call('DEL', KEYS[1])
+end
 return 1

@@ -65,12 +65,7 @@ async fn list(arguments: OfUser) -> Outcome {
     let OfUser { username, common } = arguments;
     let store = common.settings.open_store().await?;
     let owner = user::find(store.as_ref(), &username).await?;
-    let mut views = Vec::new();
-    for id in store.grants_of(owner.id()).await? {
-        if let Some(record) = store.grant(owner.id(), id).await? {
-            views.push(describe(id, &owner, &record, store.now()));
-        }
-    }
+    let views = explanation::describe_all(store.as_ref(), &owner).await?;
     if common.json {
         return print_json(&views);
     }

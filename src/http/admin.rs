@@ -28,7 +28,7 @@ use crate::{
     App,
     error::{AdminError, InvalidRequest, TokenError},
     ids::{GrantId, OwnerId, Username},
-    store::RevocationReason,
+    store::{GrantRecord, OwnerRecord, RevocationReason},
     telemetry::AUDIT,
     token::explanation,
 };
@@ -165,7 +165,8 @@ impl AdminEndpoint {
     ) -> Answer<Grant> {
         let found = async {
             bearer.admit(app).await?;
-            find(&grant_id.0, username.0.as_deref(), app).await.map(|(_, view)| view)
+            let (owner, id, record) = find(&grant_id.0, username.0.as_deref(), app).await?;
+            Ok(explanation::describe(id, &owner, &record, app.store.now()))
         };
         respond(found.await, &context, app).into()
     }
@@ -191,11 +192,12 @@ impl AdminEndpoint {
     ) -> Answer<Grant> {
         let revoked = async {
             bearer.admit(app).await?;
-            let username = username.0.as_deref();
-            let ((owner, id), _) = find(&grant_id.0, username, app).await?;
-            app.store.revoke_grant(owner, id, RevocationReason::Operator, &context.origin()).await?;
+            let store = app.store.as_ref();
+            let (owner, id, _) = find(&grant_id.0, username.0.as_deref(), app).await?;
+            store.revoke_grant(owner.id(), id, RevocationReason::Operator, &context.origin()).await?;
             tracing::info!(target: AUDIT, request_id = %context.request_id, grant = %id, "an operator revoked a grant");
-            find(&grant_id.0, username, app).await.map(|(_, view)| view)
+            let record = store.grant(owner.id(), id).await?.ok_or(AdminError::NotFound)?;
+            Ok(explanation::describe(id, &owner, &record, store.now()))
         };
         respond(revoked.await, &context, app).into()
     }
@@ -205,20 +207,14 @@ async fn list(username: &str, app: &App) -> Result<Value, AdminError> {
     let store = app.store.as_ref();
     let username = Username::parse(username).map_err(|_| AdminError::NotFound)?;
     let owner = store.owner(OwnerId::of(&username)).await?.ok_or(AdminError::NotFound)?;
-    let mut grants = Vec::new();
-    for id in store.grants_of(owner.id()).await? {
-        if let Some(record) = store.grant(owner.id(), id).await? {
-            grants.push(explanation::describe(id, &owner, &record, store.now()));
-        }
-    }
-    Ok(json!({ "grants": grants }))
+    Ok(json!({ "grants": explanation::describe_all(store, &owner).await? }))
 }
 
-async fn find(id: &str, username: Option<&str>, app: &App) -> Result<((OwnerId, GrantId), Value), AdminError> {
+async fn find(id: &str, username: Option<&str>, app: &App) -> Result<(OwnerRecord, GrantId, GrantRecord), AdminError> {
     let id = GrantId::parse(id).ok_or(AdminError::NotFound)?;
     let found = explanation::find(app.store.as_ref(), username, id).await?;
     let (owner, record) = found.ok_or(AdminError::NotFound)?;
-    Ok(((owner.id(), id), explanation::describe(id, &owner, &record, app.store.now())))
+    Ok((owner, id, record))
 }
 
 fn respond(outcome: Result<Value, AdminError>, context: &RequestContext, app: &App) -> Response {
@@ -255,7 +251,7 @@ impl AdminBearer {
         if !token.aud.iter().any(|resource| resource == app.issuer.url()) {
             return Err(AdminError::InvalidToken);
         }
-        let admitted = token.gid.is_none() && token.scope.as_str().split(' ').any(|word| word == SCOPE);
+        let admitted = token.gid.is_none() && token.scope.tokens().any(|word| word == SCOPE);
         if admitted { Ok(()) } else { Err(AdminError::InsufficientScope) }
     }
 }

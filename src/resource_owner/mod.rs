@@ -7,14 +7,14 @@ mod hash_pool;
 mod password;
 mod source;
 
+use std::time::Duration;
+
 pub use self::{
     browser_session::{BrowserSession, BrowserSessions},
     hash_pool::{HashPool, PoolError},
     password::{HashError, InvalidPassword, Password},
     source::LoginSource,
 };
-
-use std::time::Duration;
 
 use self::{
     password::Verdict,

@@ -129,6 +129,20 @@ pub fn describe(id: GrantId, owner: &OwnerRecord, record: &GrantRecord, now: Tim
     view
 }
 
+/// All grants of an owner, as [`describe`] shows them.
+///
+/// # Errors
+/// When the store can't answer.
+pub async fn describe_all(store: &dyn Store, owner: &OwnerRecord) -> Result<Vec<Value>, StoreError> {
+    let mut views = Vec::new();
+    for id in store.grants_of(owner.id()).await? {
+        if let Some(record) = store.grant(owner.id(), id).await? {
+            views.push(describe(id, owner, &record, store.now()));
+        }
+    }
+    Ok(views)
+}
+
 /// Finds a grant by its id. It is stored with its owner, so without a username all owners are asked: an index would cost
 /// every login a write, and this is for operators.
 ///

@@ -3,6 +3,7 @@
 //! Not here: checks that need the store, see `cli/check.rs`.
 
 pub mod branding;
+pub mod connections;
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +14,10 @@ use std::{
 use serde::Deserialize;
 use url::Url;
 
-pub use self::branding::{Branding, ScopeDescription};
+pub use self::{
+    branding::{Branding, ScopeDescription},
+    connections::{Limits, Tls},
+};
 use crate::secret::{InvalidServerSecret, SecretText, ServerSecret};
 
 /// All settings, with the same names in the file, the environment (`REGRANT_…`, `__` for nesting) and, where
@@ -23,7 +27,7 @@ use crate::secret::{InvalidServerSecret, SecretText, ServerSecret};
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// The issuer: the URL that clients know this server by (RFC 8414 §2). Empty means `http://LISTEN`.
+    /// The issuer: the URL that clients know this server by (RFC 8414 §2). Empty means `http://LISTEN`, with TLS `https://LISTEN`.
     pub issuer: String,
     /// The store's URL.
     pub store: String,
@@ -49,6 +53,10 @@ pub struct Config {
     pub log_format: LogFormat,
     /// A file that security events are appended to, one JSON object a line.
     pub audit_log: Option<PathBuf>,
+    /// TLS on the public address.
+    pub tls: Tls,
+    /// What clients may cost.
+    pub limits: Limits,
     /// How long things live.
     pub lifetimes: Lifetimes,
     /// How passwords are hashed.
@@ -139,6 +147,8 @@ impl Default for Config {
             signing_key_days: 90,
             log_format: LogFormat::default(),
             audit_log: None,
+            tls: Tls::default(),
+            limits: Limits::default(),
             lifetimes: Lifetimes::default(),
             passwords: Passwords::default(),
             branding: Branding::default(),
@@ -281,6 +291,11 @@ impl Config {
             );
         }
         self.branding.validate()?;
+        self.tls.validate()?;
+        self.limits.validate()?;
+        if self.tls.is_on() && self.issuer_url()?.scheme() != "https" {
+            return invalid("issuer", "must start with https://, because tls.certificate_file is set".into());
+        }
         self.issuer_url().map(drop)
     }
 
@@ -290,7 +305,11 @@ impl Config {
     /// [`ConfigError::Invalid`] when it is not an http or https URL without query and fragment
     /// (RFC 8414 §2).
     pub fn issuer_url(&self) -> Result<Url, ConfigError> {
-        let text = if self.issuer.is_empty() { format!("http://{}", self.listen) } else { self.issuer.clone() };
+        let text = match (self.issuer.is_empty(), self.tls.is_on()) {
+            (false, _) => self.issuer.clone(),
+            (true, true) => format!("https://{}", self.listen),
+            (true, false) => format!("http://{}", self.listen),
+        };
         let invalid = |problem: &str| ConfigError::Invalid { setting: "issuer", problem: problem.to_owned() };
         let url = Url::parse(&text).map_err(|error| invalid(&format!("{text:?} is not a URL: {error}")))?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {

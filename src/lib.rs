@@ -13,7 +13,8 @@
 //! cli/                the command line: one file a command
 //! config.rs           settings: file, environment, flags; validated
 //! config/             parts of the settings
-//! server.rs           accepts connections, drains them
+//! server.rs           assembles and drains a server
+//! server/             accepts connections, ends TLS, sees to it that nobody holds one for nothing
 //! telemetry.rs        the log and the audit log
 //! telemetry/          the metrics
 //! http/               one file an endpoint; error_response.rs is the only renderer of errors
@@ -44,7 +45,7 @@
 //! - Trouble with a store is 503, never `invalid_grant`: clients throw a token away on the latter.
 //! - No secret has a `Display`; the store holds only hashes and ciphertexts.
 //! - A refresh token of cookie mode works in its cookie only, and one of a body in a body only.
-//! - Outside crates stay behind their doors: `poem` in `http/` and `server.rs`, `redis` in `store/redis/`,
+//! - Outside crates stay behind their doors: `poem` in `http/` and `server/`, `redis` in `store/redis/`,
 //!   `rusqlite` in `store/embedded/`, `oxide_auth` in `authorization/`, `jsonwebtoken` in `token/`, `argon2` in `resource_owner/`. A test checks.
 //!
 //! # How to add
@@ -73,7 +74,7 @@ pub mod store;
 pub mod telemetry;
 pub mod token;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     client::GrantType,
@@ -95,6 +96,8 @@ pub struct App {
     pub sessions: BrowserSessions,
     /// What it counts.
     pub metrics: Metrics,
+    /// How long the body of a request may take to arrive.
+    pub body_timeout: Duration,
     /// OAuth 2.1: no password grant anywhere.
     pub oauth21: bool,
     /// Started by `regrant dev`.

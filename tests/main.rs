@@ -70,6 +70,8 @@ mod support;
 mod telemetry;
 #[path = "it/throttling.rs"]
 mod throttling;
+#[path = "it/tls.rs"]
+mod tls;
 #[path = "it/token_requests.rs"]
 mod token_requests;
 #[path = "it/topologies.rs"]

@@ -6,7 +6,7 @@ use clap::Args;
 use url::Host;
 
 use super::{Outcome, Refused, assemble};
-use crate::{App, clock::Clock, config::Config, store, token::keys::FirstKey};
+use crate::{App, clock::Clock, config::Config, server::tls, store, token::keys::FirstKey};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -18,7 +18,7 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: Arguments) -> Outcome {
     let config = Config::read(arguments.config.as_deref())?;
     let app = ready_app(&config, FirstKey::Refuse).await?;
-    for advice in app.store.advice().await? {
+    for advice in app.store.advice().await?.into_iter().chain(certificate_advice(&config)) {
         eprintln!("warning: {advice}");
     }
     println!("ready to serve {} on {}, store {}", config.issuer_text()?, config.listen, config.store);
@@ -32,6 +32,7 @@ pub(super) async fn ready_app(config: &Config, first_key: FirstKey) -> Result<Ar
     problems.extend(config.validate().err().map(|error| error.to_string()));
     problems.extend(config.branding.load_logo().err().map(|error| error.to_string()));
     problems.extend(issuer_problem(config));
+    problems.extend(tls::check(&config.tls, Clock::system().now()).err().map(|error| error.to_string()));
     let secret = match config.server_secret() {
         Ok(secret) => Some(secret),
         Err(error) => {
@@ -69,6 +70,13 @@ fn issuer_problem(config: &Config) -> Option<String> {
     (url.scheme() == "http" && !loopback).then(|| {
         format!("issuer: {url} is plain http, and tokens would travel in the clear. Use https (a proxy may end TLS)")
     })
+}
+
+/// A certificate for another host is right behind a proxy that connects by TLS itself, and wrong everywhere else.
+pub(super) fn certificate_advice(config: &Config) -> Option<String> {
+    let host = config.issuer_url().ok()?.host_str()?.to_owned();
+    (!tls::is_for(&config.tls, &host))
+        .then(|| format!("tls.certificate_file: the certificate is not for {host}, the issuer's host"))
 }
 
 /// Demo records have passwords that everybody knows.

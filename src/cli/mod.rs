@@ -168,7 +168,8 @@ async fn assemble(
     let passwords = PasswordKeeper::start(&config.passwords, secret)?;
     let sessions = BrowserSessions::new(&config.lifetimes, secret);
     let metrics = Metrics::new(store.meter());
-    Ok(Arc::new(App { store, issuer, passwords, sessions, metrics, oauth21: config.oauth21, demo }))
+    let body_timeout = std::time::Duration::from_secs(config.limits.body_seconds.into());
+    Ok(Arc::new(App { store, issuer, passwords, sessions, metrics, body_timeout, oauth21: config.oauth21, demo }))
 }
 
 /// Completes when the process is asked to stop: SIGINT or SIGTERM. From the call on, so that whoever has seen the server

@@ -20,11 +20,12 @@ pub(super) struct Flags {
 }
 
 pub(super) async fn run(arguments: Flags) -> Outcome {
-    let config = Config::read(arguments.settings.config.as_deref())?;
+    let mut config = Config::read(arguments.settings.config.as_deref())?;
     start_log(&config)?;
     let first_key = if arguments.init_keys { FirstKey::Make } else { FirstKey::Refuse };
     let app = check::ready_app(&config, first_key).await?;
-    for advice in app.store.advice().await? {
+    config.limits.connections = server::raise_file_limit(config.limits.connections);
+    for advice in app.store.advice().await?.into_iter().chain(check::certificate_advice(&config)) {
         tracing::warn!("{advice}");
     }
     let stop = asked_to_stop()?;

@@ -3,7 +3,7 @@
 //!
 //! Not here: which parameters an endpoint knows, see its own file.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use poem::{
     Request, RequestBody,
@@ -11,12 +11,10 @@ use poem::{
 };
 use zeroize::Zeroizing;
 
-use crate::error::InvalidRequest;
+use crate::{App, error::InvalidRequest};
 
 /// The largest body that is read, bytes.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The parameters of a form. Those without a value are left out (RFC 6749 §3.2).
 pub struct Form {
@@ -45,7 +43,8 @@ impl Form {
             return Err(InvalidRequest::ContentType);
         }
         let read = body.take().map_err(|_| InvalidRequest::BodyUnreadable)?.into_bytes_limit(MAX_BODY_BYTES);
-        match tokio::time::timeout(BODY_TIMEOUT, read).await {
+        let timeout = request.data::<Arc<App>>().map_or(Duration::ZERO, |app| app.body_timeout);
+        match tokio::time::timeout(timeout, read).await {
             Ok(Ok(bytes)) => Ok(bytes.into()),
             Ok(Err(poem::error::ReadBodyError::PayloadTooLarge)) => Err(InvalidRequest::BodyTooLarge),
             Ok(Err(_)) | Err(_) => Err(InvalidRequest::BodyUnreadable),

@@ -90,6 +90,10 @@ pub struct Metrics {
     responses: Family<StatusClass, Counter>,
     request_duration: Histogram,
     connections: Gauge,
+    header_timeouts: Counter,
+    tls_handshakes: Family<Outcome, Counter>,
+    certificate_expiry: Gauge<i64, AtomicI64>,
+    certificate_reloads: Family<Outcome, Counter>,
     password_queue: Gauge,
     password_queue_limit: Gauge,
     signing_key_age: Gauge<i64, AtomicI64>,
@@ -112,6 +116,10 @@ impl Metrics {
             responses: Family::default(),
             request_duration: Histogram::new(exponential_buckets(0.000_5, 2.0, 15)),
             connections: Gauge::default(),
+            header_timeouts: Counter::default(),
+            tls_handshakes: Family::default(),
+            certificate_expiry: Gauge::default(),
+            certificate_reloads: Family::default(),
             password_queue: Gauge::default(),
             password_queue_limit: Gauge::default(),
             signing_key_age: Gauge::default(),
@@ -126,6 +134,14 @@ impl Metrics {
         let duration = metrics.request_duration.clone();
         registry.register_with_unit("http_request_duration", "Time to answer a request", seconds(), duration);
         registry.register("open_connections", "Connections that are open", metrics.connections.clone());
+        let timeouts = metrics.header_timeouts.clone();
+        registry.register("header_timeouts", "Connections ended because a request never came whole", timeouts);
+        registry.register("tls_handshakes", "TLS handshakes by outcome", metrics.tls_handshakes.clone());
+        let expiry = metrics.certificate_expiry.clone();
+        let help = "When the TLS certificate in use expires; 0 without TLS";
+        registry.register_with_unit("tls_certificate_expiry_timestamp", help, seconds(), expiry);
+        let reloads = metrics.certificate_reloads.clone();
+        registry.register("tls_certificate_reloads", "Changes of the certificate's files by outcome", reloads);
         registry.register("password_queue_length", "Logins that wait to be hashed", metrics.password_queue.clone());
         let limit = metrics.password_queue_limit.clone();
         registry.register("password_queue_limit", "Logins that may wait; beyond it the answer is 503", limit);
@@ -141,7 +157,33 @@ impl Metrics {
         for outcome in ["succeeded", "refused", "throttled", "unavailable"] {
             drop(metrics.sign_ins.get_or_create(&Outcome { outcome }));
         }
+        for outcome in ["succeeded", "failed", "timed_out"] {
+            drop(metrics.tls_handshakes.get_or_create(&Outcome { outcome }));
+        }
+        for outcome in ["succeeded", "refused"] {
+            drop(metrics.certificate_reloads.get_or_create(&Outcome { outcome }));
+        }
         metrics
+    }
+
+    /// Counts a TLS handshake.
+    pub fn tls_handshake(&self, outcome: &'static str) {
+        self.tls_handshakes.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Counts a connection that ended because a request never came whole.
+    pub fn header_timeout(&self) {
+        self.header_timeouts.inc();
+    }
+
+    /// Counts a change of the certificate's files.
+    pub fn certificate_reload(&self, outcome: &'static str) {
+        self.certificate_reloads.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Notes when the certificate in use expires, seconds since the epoch.
+    pub fn certificate_expires(&self, seconds: i64) {
+        self.certificate_expiry.set(seconds);
     }
 
     /// Counts a token request.

@@ -563,12 +563,20 @@ fn init_keys(folder: &Path, name: &str, value: &str) {
 
 /// Runs `serve` and `check` with one variable changed, or removed by an empty text; both must refuse alike.
 fn refused(folder: &Path, name: &str, value: &str) -> String {
+    refused_with(folder, &[(name, value)])
+}
+
+/// The same with several variables.
+pub fn refused_with(folder: &Path, variables: &[(&str, &str)]) -> String {
     let mut texts = Vec::new();
     for command in ["serve", "check"] {
         let mut process = regrant(folder, &[command]);
-        process.envs(fit(folder)).env_remove(name);
-        if !value.is_empty() {
-            process.env(name, value);
+        process.envs(fit(folder));
+        for (name, value) in variables {
+            process.env_remove(name);
+            if !value.is_empty() {
+                process.env(name, value);
+            }
         }
         let ended = run(process, "").assert(1);
         let problems = ended.stderr.lines().filter(|line| line.starts_with("  - ")).count();

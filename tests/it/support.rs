@@ -213,7 +213,17 @@ impl Server {
         let passwords = PasswordKeeper::start(&config.passwords, secret).unwrap();
         let sessions = BrowserSessions::new(&config.lifetimes, secret);
         let metrics = Metrics::new(store.meter());
-        let app = Arc::new(App { store, issuer, passwords, sessions, metrics, oauth21: config.oauth21, demo: false });
+        let body_timeout = std::time::Duration::from_secs(config.limits.body_seconds.into());
+        let app = Arc::new(App {
+            store,
+            issuer,
+            passwords,
+            sessions,
+            metrics,
+            body_timeout,
+            oauth21: config.oauth21,
+            demo: false,
+        });
         let management = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let management_url = format!("http://{}", management.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();

@@ -16,12 +16,12 @@ use crate::{
 on_both_stores!(metrics_count_what_happened, a111_no_secret_is_in_logs_metrics_or_stores);
 
 /// The value of a series, by its whole name with labels; 0 when there is none.
-fn series(page: &str, name: &str) -> f64 {
+pub fn series(page: &str, name: &str) -> f64 {
     let line = page.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
     line.map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
 }
 
-async fn metrics(server: &Server) -> String {
+pub async fn metrics(server: &Server) -> String {
     let answer = Answer::of(server.http.get(format!("{}/metrics", server.management_url))).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");

@@ -129,7 +129,7 @@ impl PasswordKeeper {
         };
         shed()?;
         let turn = tokio::time::timeout(TURN, self.sources.turn(id, turn)).await;
-        let _turn = turn.map_err(|_| PoolError::Full)?;
+        let _turn = turn.ok().flatten().ok_or(PoolError::Full)?;
         shed()?;
         let attempt = LoginAttempt { owner: id, address, device, deadline: store.deadline() };
         let (owner, ticket) = admit(attempt, store).await?;

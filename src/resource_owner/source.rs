@@ -25,6 +25,8 @@ const DEVICE: Kind = Kind { prefix: "td_", domain: b"td1", purpose: b"trusted de
 /// Checks of one account from one source that this node makes at once; more wait here. Well below the store's bound on
 /// what may be under way, so that correct logins in parallel on a few nodes are not refused.
 const AT_ONCE: usize = 8;
+/// How many checks of one account and source may wait for their turn.
+const MAX_WAITING: usize = 512;
 
 /// Wrong passwords from one network, for whatever accounts, in [`NETWORK_WINDOW_MS`].
 pub(super) const NETWORK_FAILURES: u32 = 30;
@@ -114,6 +116,10 @@ impl Sources {
             }
             Arc::clone(crowds.entry((owner, source)).or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE))))
         };
+        // Those who hang up go on waiting here, so that their guesses count: they must not pile up.
+        if Arc::strong_count(&crowd) > MAX_WAITING {
+            return None;
+        }
         crowd.acquire_owned().await.ok()
     }
 

@@ -216,7 +216,8 @@ impl Door {
                         Some((_, Overdue::Idle)) => {
                             leaving = true;
                             connection.as_mut().graceful_shutdown();
-                            alarm.as_mut().reset(now + DRAIN);
+                            // A client that takes no answer doesn't leave by itself.
+                            alarm.as_mut().reset(now + header);
                         }
                     }
                 }

@@ -6,6 +6,7 @@
 //! Not here: the HTTP response, see `http/error_response.rs`.
 
 use crate::{
+    administration,
     ids::ClientId,
     resource_owner::AuthenticationError,
     store::{CodeRefusal, Refusal, RevocationReason, StoreError},
@@ -60,6 +61,9 @@ pub enum InvalidRequest {
     /// The body ended early or stalled.
     #[error("the request body could not be read")]
     BodyUnreadable,
+    /// A parameter of the path or the query is not of its type, or is REQUIRED and not there.
+    #[error("a parameter is missing or malformed: {0}")]
+    Parameter(&'static str),
     /// Broken percent-encoding, not UTF-8, or a NUL.
     #[error("the request body is not well-formed: check percent-encoding and UTF-8")]
     Malformed,
@@ -342,8 +346,21 @@ pub enum AdminError {
     InvalidToken,
     /// A good token without the scope, or one that a person signed in for; 403.
     InsufficientScope,
-    /// There is no such user or grant; 404.
+    /// The body can't be read; 400, or 413.
+    Body(InvalidRequest),
+    /// A field or a parameter can't be; 400.
+    Invalid {
+        /// Its name.
+        field: String,
+        /// What is wrong: ASCII, without what was sent.
+        problem: String,
+    },
+    /// There is nothing of this name; 404.
     NotFound,
+    /// The name is taken; 409.
+    Exists,
+    /// Somebody else changed it at the same time; 409.
+    Changed,
     /// The store can't answer; 503.
     Unavailable(String),
     /// The server failed; 500.
@@ -352,9 +369,20 @@ pub enum AdminError {
 
 impl From<StoreError> for AdminError {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Unavailable(cause) => Self::Unavailable(cause),
-            StoreError::Corrupt(cause) => Self::Failed(cause),
+        administration::Refusal::from(error).into()
+    }
+}
+
+impl From<administration::Refusal> for AdminError {
+    fn from(refusal: administration::Refusal) -> Self {
+        use administration::Refusal;
+        match refusal {
+            Refusal::Invalid { field, problem } => Self::Invalid { field, problem },
+            Refusal::Exists => Self::Exists,
+            Refusal::NotFound => Self::NotFound,
+            Refusal::Changed => Self::Changed,
+            Refusal::Unavailable(cause) => Self::Unavailable(cause),
+            Refusal::Failed(cause) => Self::Failed(cause),
         }
     }
 }

@@ -11,6 +11,7 @@
 //! ```text
 //! main.rs             the binary: hands the command line to cli
 //! cli/                the command line: one file a command
+//! administration/     what operators do, for the command line, /admin and its page; each act an audit event
 //! config.rs           settings: file, environment, flags; validated
 //! config/             parts of the settings
 //! server.rs           assembles and drains a server
@@ -54,6 +55,7 @@
 //! - a grant: a variant of `grant::TokenRequest`; the compiler names the rest.
 //! - a store verb: the trait in `store/<subject>.rs`, both stores, a case in the contract suite.
 
+pub mod administration;
 pub mod authorization;
 pub mod cli;
 pub mod client;

@@ -14,7 +14,7 @@ use std::{
 };
 
 use tracing_subscriber::{
-    EnvFilter, Layer as _, filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    EnvFilter, Layer, filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
 use crate::config::LogFormat;
@@ -34,12 +34,26 @@ pub fn start(format: LogFormat, audit_log: Option<&Path>) -> io::Result<()> {
         LogFormat::Human => log.boxed(),
         LogFormat::Json => log.json().flatten_event(true).boxed(),
     };
-    let audit = audit_log.map(open).transpose()?.map(|file| {
-        let lines = fmt::layer().json().flatten_event(true).with_target(false).with_writer(Arc::new(file));
-        lines.with_filter(Targets::new().with_target(AUDIT, tracing::Level::INFO))
-    });
+    let audit = audit_log.map(open).transpose()?.map(audit_lines);
     drop(tracing_subscriber::registry().with(log.with_filter(filter)).with(audit).try_init());
     Ok(())
+}
+
+/// Starts the audit log alone, for a command that changes something: what else it has to say, it prints.
+///
+/// # Errors
+/// When the audit log can't be opened.
+pub fn start_audit(audit_log: &Path) -> io::Result<()> {
+    drop(tracing_subscriber::registry().with(audit_lines(open(audit_log)?)).try_init());
+    Ok(())
+}
+
+fn audit_lines<S>(file: File) -> impl Layer<S>
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+{
+    let lines = fmt::layer().json().flatten_event(true).with_target(false).with_writer(Arc::new(file));
+    lines.with_filter(Targets::new().with_target(AUDIT, tracing::Level::INFO))
 }
 
 /// Each line is one write at the end of the file, so several processes may share it, and a rotation that copies and

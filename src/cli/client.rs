@@ -1,15 +1,16 @@
 //! `regrant client`: registers and changes clients.
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Common, Outcome, Refused, print_json};
 use crate::{
-    client::{Client, ClientName, ClientType, GrantType, RedirectUri, RefreshPolicy, RegisteredSecret, WebOrigin},
-    ids::ClientId,
-    scope::Scope,
-    secret::{ClientSecretHash, generate_client_secret},
-    store::{Changed, Created, RotationPolicy, Store},
+    administration::{
+        Refusal,
+        clients::{self, Registration},
+    },
+    client::{Client, ClientType, GrantType},
+    store::{RotationPolicy, Store},
 };
 
 #[derive(Subcommand)]
@@ -88,9 +89,6 @@ fn parse_grant_type(text: &str) -> Result<GrantType, String> {
         .ok_or_else(|| "use password, refresh_token, authorization_code, client_credentials or device_code".to_owned())
 }
 
-/// How long the old secret works beside the new one.
-const SECRET_OVERLAP_MS: i64 = 24 * 60 * 60 * 1000;
-
 pub(super) async fn run(command: Command) -> Outcome {
     match command {
         Command::Create(create) => self::create(*create).await,
@@ -99,99 +97,80 @@ pub(super) async fn run(command: Command) -> Outcome {
             let store = common.settings.open_store().await?;
             report(&*find(store.as_ref(), &id).await?, &common, "")
         }
-        Command::Disable(one) => {
-            change(one, "disabled", |client| {
-                client.disabled = true;
-                client.epoch += 1;
-            })
-            .await
+        Command::Disable(One { id, common }) => {
+            let (store, operator) = common.at_work().await?;
+            let client = clients::disable(&id, store.as_ref(), &operator).await;
+            report(&client.map_err(|refusal| explain(refusal, &id))?, &common, "disabled")
         }
-        Command::Enable(one) => change(one, "enabled", |client| client.disabled = false).await,
-        Command::RotateSecret(one) => rotate_secret(one).await,
+        Command::Enable(One { id, common }) => {
+            let (store, operator) = common.at_work().await?;
+            let client = clients::enable(&id, store.as_ref(), &operator).await;
+            report(&client.map_err(|refusal| explain(refusal, &id))?, &common, "enabled")
+        }
+        Command::RotateSecret(One { id, common }) => {
+            let (store, operator) = common.at_work().await?;
+            let rotated = clients::rotate_secret(&id, store.as_ref(), &operator).await;
+            let (client, secret) = rotated.map_err(|refusal| explain(refusal, &id))?;
+            let done = "given a new secret; the old one works for another day";
+            report_secret(&client, &common, done, Some(secret.expose()))
+        }
         Command::Delete(One { id, common }) => {
-            let store = common.settings.open_store().await?;
-            let client = find(store.as_ref(), &id).await?;
-            store.delete_client(&client.id).await?;
-            report(&client, &common, "deleted")
+            let (store, operator) = common.at_work().await?;
+            let client = clients::delete(&id, store.as_ref(), &operator).await;
+            report(&*client.map_err(|refusal| explain(refusal, &id))?, &common, "deleted")
         }
     }
 }
 
+/// The words for a refusal, with what to do.
+fn explain(refusal: Refusal, id: &str) -> Refused {
+    Refused(match refusal {
+        Refusal::NotFound => format!("there is no client {id}; see: regrant client list"),
+        Refusal::Exists => format!("there is a client {id} already; see: regrant client show {id}"),
+        Refusal::Changed => format!("client {id} was changed by somebody else meanwhile; try again"),
+        Refusal::Invalid { field, problem } => format!("{}: {problem}", flag(&field)),
+        other => other.to_string(),
+    })
+}
+
+/// The option that a field comes from.
+fn flag(field: &str) -> String {
+    match field.split('[').next().unwrap_or_default() {
+        "client_id" => "--id".into(),
+        "redirect_uris" => "--redirect-uri".into(),
+        "origins" => "--origin".into(),
+        name => format!("--{}", name.replace('_', "-")),
+    }
+}
+
 async fn create(arguments: Create) -> Outcome {
-    let Create {
-        id,
-        name,
-        client_type,
-        grant_types,
-        scope,
-        redirect_uris,
-        audience,
-        cookie_mode,
-        origins,
-        rotation,
-        grace_seconds,
-        refresh_idle_seconds,
-        refresh_absolute_seconds,
-        common,
-    } = arguments;
-    if client_type == ClientType::Public && grant_types.contains(&GrantType::ClientCredentials) {
-        return Err(Refused("a public client cannot use client_credentials (RFC 6749 section 4.4)".into()));
-    }
-    if grant_types.contains(&GrantType::AuthorizationCode) && redirect_uris.is_empty() {
-        return Err(Refused("authorization_code needs at least one --redirect-uri".into()));
-    }
-    // A secret in a browser is nobody's secret, and without a refresh token there is nothing to put into a cookie.
-    if cookie_mode && (client_type != ClientType::Public || !grant_types.contains(&GrantType::RefreshToken)) {
-        return Err(Refused("--cookie-mode is for public clients with the refresh_token grant".into()));
-    }
-    let origins = origins
-        .iter()
-        .map(|text| WebOrigin::parse(text).map_err(|error| Refused(format!("--origin {text}: {error}"))))
-        .collect::<Result<_, _>>()?;
-    let redirect_uris = redirect_uris
-        .iter()
-        .map(|text| RedirectUri::parse(text).map_err(|error| Refused(format!("--redirect-uri {text}: {error}"))))
-        .collect::<Result<_, _>>()?;
-    for resource in &audience {
-        crate::resource::parse(resource).map_err(|error| Refused(format!("--audience {resource}: {error}")))?;
-    }
-    let store = common.settings.open_store().await?;
-    let secret = (client_type == ClientType::Confidential).then(generate_client_secret);
-    let registered =
-        secret.iter().map(|secret| RegisteredSecret { hash: ClientSecretHash::of(secret), expires_at: None });
-    let client = Client {
-        id: ClientId::parse(&id)?,
-        name: name.as_deref().map(ClientName::parse).transpose()?,
-        client_type,
-        secrets: registered.collect(),
-        grant_types,
-        scope: Scope::parse(&scope)?,
-        redirect_uris,
-        audience,
-        cookie_mode,
-        origins,
-        rotation,
-        grace_seconds,
-        refresh_idle_seconds,
-        refresh_absolute_seconds,
-        disabled: false,
-        // A recreated client must not meet the grants of its predecessor.
-        epoch: u64::from_be_bytes(crate::clock::random_bytes()) >> 12,
-        version: 1,
-        created_at: store.now(),
-        demo: false,
+    let Create { common, id, .. } = &arguments;
+    let registration = Registration {
+        client_id: id.clone(),
+        name: arguments.name.clone(),
+        client_type: arguments.client_type,
+        grant_types: arguments.grant_types.clone(),
+        scope: arguments.scope.clone(),
+        redirect_uris: arguments.redirect_uris.clone(),
+        audience: arguments.audience.clone(),
+        cookie_mode: arguments.cookie_mode,
+        origins: arguments.origins.clone(),
+        rotation: arguments.rotation,
+        grace_seconds: arguments.grace_seconds,
+        refresh_idle_seconds: arguments.refresh_idle_seconds,
+        refresh_absolute_seconds: arguments.refresh_absolute_seconds,
     };
-    RefreshPolicy::check(&client, &common.settings.read()?.lifetimes)?;
-    if store.create_client(&client).await? == Created::Exists {
-        return Err(Refused(format!("there is a client {id} already; see: regrant client show {id}")));
-    }
-    report_secret(&client, &common, "created", secret.as_ref().map(crate::secret::SecretText::expose))
+    let (store, operator) = common.at_work().await?;
+    let lifetimes = common.settings.read()?.lifetimes;
+    let created = clients::create(registration, &lifetimes, store.as_ref(), &operator).await;
+    let (client, secret) = created.map_err(|refusal| explain(refusal, id))?;
+    report_secret(&client, common, "created", secret.as_ref().map(crate::secret::SecretText::expose))
 }
 
 async fn list(common: Common) -> Outcome {
     let clients = common.settings.open_store().await?.clients().await?;
     if common.json {
-        return print_json(&clients.iter().map(|client| public_view(client)).collect::<Vec<_>>());
+        return print_json(&clients.iter().map(|client| clients::describe(client)).collect::<Vec<_>>());
     }
     if clients.is_empty() {
         println!("no clients yet; register one with: regrant client create");
@@ -205,45 +184,7 @@ async fn list(common: Common) -> Outcome {
 }
 
 async fn find(store: &dyn Store, id: &str) -> Result<std::sync::Arc<Client>, Refused> {
-    let unknown = || Refused(format!("there is no client {id}; see: regrant client list"));
-    let id = ClientId::parse(id).map_err(|_| unknown())?;
-    store.client(&id).await?.ok_or_else(unknown)
-}
-
-async fn change(one: One, done: &str, change: impl FnOnce(&mut Client)) -> Outcome {
-    let store = one.common.settings.open_store().await?;
-    let mut client = Client::clone(&*find(store.as_ref(), &one.id).await?);
-    change(&mut client);
-    replace(store.as_ref(), &mut client).await?;
-    report(&client, &one.common, done)
-}
-
-async fn replace(store: &dyn Store, client: &mut Client) -> Outcome {
-    client.version += 1;
-    match store.replace_client(client).await? {
-        Changed::Stored => Ok(()),
-        Changed::NotFound => {
-            Err(Refused(format!("client {} was changed by somebody else meanwhile; try again", client.id)))
-        }
-    }
-}
-
-async fn rotate_secret(one: One) -> Outcome {
-    let store = one.common.settings.open_store().await?;
-    let mut client = Client::clone(&*find(store.as_ref(), &one.id).await?);
-    if client.client_type == ClientType::Public {
-        return Err(Refused(format!("client {} is public and has no secret", one.id)));
-    }
-    let secret = generate_client_secret();
-    let now = store.now();
-    let newest = client.secrets.pop();
-    client.secrets = newest
-        .into_iter()
-        .map(|old| RegisteredSecret { expires_at: Some(old.expires_at.unwrap_or(now.plus(SECRET_OVERLAP_MS))), ..old })
-        .collect();
-    client.secrets.push(RegisteredSecret { hash: ClientSecretHash::of(&secret), expires_at: None });
-    replace(store.as_ref(), &mut client).await?;
-    report_secret(&client, &one.common, "given a new secret; the old one works for another day", Some(secret.expose()))
+    clients::find(id, store).await.map_err(|refusal| explain(refusal, id))
 }
 
 fn report(client: &Client, common: &Common, done: &str) -> Outcome {
@@ -251,7 +192,7 @@ fn report(client: &Client, common: &Common, done: &str) -> Outcome {
 }
 
 fn report_secret(client: &Client, common: &Common, done: &str, secret: Option<&str>) -> Outcome {
-    let mut view = public_view(client);
+    let mut view = clients::describe(client);
     if let Some(secret) = secret {
         view["client_secret"] = secret.into();
     }
@@ -273,25 +214,4 @@ fn report_secret(client: &Client, common: &Common, done: &str, secret: Option<&s
         println!("The secret is shown this once; the server keeps only its hash.");
     }
     Ok(())
-}
-
-/// A client without its secrets, under the names of RFC 7591.
-fn public_view(client: &Client) -> Value {
-    json!({
-        "client_id": client.id,
-        "type": client.client_type,
-        "grant_types": client.grant_types,
-        "scope": client.scope,
-        "redirect_uris": client.redirect_uris,
-        "audience": client.audience,
-        "cookie_mode": client.cookie_mode,
-        "origins": client.origins,
-        "rotation": client.rotation,
-        "grace_seconds": client.grace_seconds,
-        "refresh_idle_seconds": client.refresh_idle_seconds,
-        "refresh_absolute_seconds": client.refresh_absolute_seconds,
-        "disabled": client.disabled,
-        "created_at": client.created_at.seconds(),
-        "demo": client.demo,
-    })
 }

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use super::{Common, Outcome, Refused, print_json, user};
 use crate::{
+    administration::{Refusal, grants},
     ids::GrantId,
     secret::SecretText,
-    store::{Changed, GrantRecord, Origin, OwnerRecord, RevocationReason, Store},
+    store::{GrantRecord, Origin, OwnerRecord, Store},
     token::{
         explanation::{self, describe},
         refresh_token::RefreshTokenKeys,
@@ -80,15 +81,14 @@ async fn list(arguments: OfUser) -> Outcome {
 }
 
 async fn revoke(one: One) -> Outcome {
-    let store = one.common.settings.open_store().await?;
+    let (store, operator) = one.common.at_work().await?;
     let (owner, id, _) = find(store.as_ref(), &one).await?;
-    match store.revoke_grant(owner.id(), id, RevocationReason::Operator, &Origin::default()).await? {
-        Changed::NotFound => Err(no_such_grant(&one.grant_id)),
-        Changed::Stored => {
-            let record = store.grant(owner.id(), id).await?.ok_or_else(|| no_such_grant(&one.grant_id))?;
-            report(&describe(id, &owner, &record, store.now()), &one.common)
-        }
-    }
+    let revoked = grants::revoke(&owner, id, &Origin::default(), store.as_ref(), &operator).await;
+    let record = revoked.map_err(|refusal| match refusal {
+        Refusal::NotFound => no_such_grant(&one.grant_id),
+        other => other.into(),
+    })?;
+    report(&describe(id, &owner, &record, store.now()), &one.common)
 }
 
 /// Tells what the store knows about a token that a client says was refused.

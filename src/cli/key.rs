@@ -5,8 +5,9 @@ use serde_json::json;
 
 use super::{Common, Outcome, Refused, print_json};
 use crate::{
+    administration::{Refusal, keys},
     resource_owner::PasswordKeeper,
-    store::{Created, Store},
+    store::Store,
     token::keys::{FirstKey, KeyState, SigningKeys},
 };
 
@@ -47,16 +48,19 @@ async fn load(common: &Common, store: &dyn Store, first: FirstKey) -> Result<Sig
 
 async fn rotate(arguments: Rotate) -> Outcome {
     let Rotate { compromised, common } = arguments;
-    let store = common.settings.open_store().await?;
+    let (store, operator) = common.at_work().await?;
     let store = store.as_ref();
     let is_new = store.signing_keys().await?.is_empty();
-    let keys = load(&common, store, FirstKey::Make).await?;
+    let signing = load(&common, store, FirstKey::Make).await?;
     if compromised {
-        keys.replace_compromised(store).await?;
-    } else if !is_new && keys.rotate(store).await? == Created::Exists {
-        return Err(Refused("the next key is published already; see: regrant key list".into()));
+        keys::replace_compromised(&signing, store, &operator).await?;
+    } else if !is_new {
+        keys::rotate(&signing, store, &operator).await.map_err(|refusal| match refusal {
+            Refusal::Exists => Refused("the next key is published already; see: regrant key list".into()),
+            other => other.into(),
+        })?;
     }
-    print(&keys, store, &common).await
+    print(&signing, store, &common).await
 }
 
 async fn reseal(common: Common) -> Outcome {
@@ -89,19 +93,10 @@ async fn reseal(common: Common) -> Outcome {
     Ok(())
 }
 
-async fn print(keys: &SigningKeys, store: &dyn Store, common: &Common) -> Outcome {
-    let listed = keys.list(store).await?;
+async fn print(signing: &SigningKeys, store: &dyn Store, common: &Common) -> Outcome {
+    let listed = signing.list(store).await?;
     if common.json {
-        let view = listed.iter().map(|(key, id, state)| {
-            json!({
-                "kid": id,
-                "algorithm": key.algorithm,
-                "state": state.as_str(),
-                "created_at": key.created_at.seconds(),
-                "signs_from": key.active_from.max(key.created_at).seconds(),
-            })
-        });
-        return print_json(&view.collect::<Vec<_>>());
+        return print_json(&listed.iter().map(keys::describe).collect::<Vec<_>>());
     }
     for (key, id, state) in listed {
         let minutes = key.active_from.since(store.now()).max(0) / 60_000;

@@ -17,6 +17,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     App,
+    administration::Operator,
     clock::Clock,
     config::Config,
     resource_owner::{BrowserSessions, PasswordKeeper},
@@ -111,6 +112,17 @@ struct Common {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+impl Common {
+    /// The store, for a command that changes something, and who does it. The audit log is told, where there is one: a
+    /// command that can't write into it changes nothing.
+    async fn at_work(&self) -> Result<(Arc<dyn Store>, Operator), Refused> {
+        if let Some(audit_log) = &self.settings.read()?.audit_log {
+            telemetry::start_audit(audit_log)?;
+        }
+        Ok((self.settings.open_store().await?, Operator::at_the_command_line()))
+    }
 }
 
 /// A command that was refused: the text says what to do.

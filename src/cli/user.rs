@@ -3,14 +3,13 @@
 use std::io::{BufRead as _, IsTerminal as _};
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
 
 use super::{Common, Outcome, Refused, print_json};
 use crate::{
-    ids::{OwnerId, Username},
+    administration::{Refusal, users},
     resource_owner::PasswordKeeper,
     secret::SecretText,
-    store::{Changed, Created, OwnerChange, OwnerRecord, Store},
+    store::{OwnerRecord, Store},
 };
 
 #[derive(Subcommand)]
@@ -65,16 +64,37 @@ pub(super) async fn run(command: Command) -> Outcome {
         Command::Create(create) => self::create(create).await,
         Command::List(common) => list(common).await,
         Command::SetPassword(arguments) => set_password(arguments).await,
-        Command::Disable(one) => change(one, OwnerChange::Disable, "disabled; every grant is dead").await,
-        Command::Enable(one) => change(one, OwnerChange::Enable, "enabled").await,
-        Command::Logout(one) => change(one, OwnerChange::LogOut, "logged out; every grant is dead").await,
-        Command::Delete(one) => {
-            let store = one.common.settings.open_store().await?;
-            let owner = find(store.as_ref(), &one.username).await?;
-            store.delete_owner(owner.id()).await?;
-            report(&owner, &one.common, "deleted; every grant is dead")
+        Command::Disable(One { username, common }) => {
+            let (store, operator) = common.at_work().await?;
+            let owner = users::disable(&username, store.as_ref(), &operator).await;
+            report(&owner.map_err(|refusal| explain(refusal, &username))?, &common, "disabled; every grant is dead")
+        }
+        Command::Enable(One { username, common }) => {
+            let (store, operator) = common.at_work().await?;
+            let owner = users::enable(&username, store.as_ref(), &operator).await;
+            report(&owner.map_err(|refusal| explain(refusal, &username))?, &common, "enabled")
+        }
+        Command::Logout(One { username, common }) => {
+            let (store, operator) = common.at_work().await?;
+            let owner = users::log_out(&username, store.as_ref(), &operator).await;
+            report(&owner.map_err(|refusal| explain(refusal, &username))?, &common, "logged out; every grant is dead")
+        }
+        Command::Delete(One { username, common }) => {
+            let (store, operator) = common.at_work().await?;
+            let owner = users::delete(&username, store.as_ref(), &operator).await;
+            report(&owner.map_err(|refusal| explain(refusal, &username))?, &common, "deleted; every grant is dead")
         }
     }
+}
+
+/// The words for a refusal, with what to do.
+fn explain(refusal: Refusal, username: &str) -> Refused {
+    Refused(match refusal {
+        Refusal::NotFound => format!("there is no user {username}; see: regrant user list"),
+        Refusal::Exists => format!("there is a user {username} already"),
+        Refusal::Invalid { problem, .. } => problem,
+        other => other.to_string(),
+    })
 }
 
 /// The pool and the key, for one hash.
@@ -99,26 +119,22 @@ fn read_password() -> Result<SecretText, Refused> {
 
 async fn create(arguments: Create) -> Outcome {
     let Create { username, password_stdin: _, common } = arguments;
-    let name = Username::parse(&username)?;
-    let store = common.settings.open_store().await?;
+    let (store, operator) = common.at_work().await?;
     let keeper = keeper(&common)?;
-    let owner = keeper.new_owner(name, &read_password()?, store.now()).await?;
-    if store.create_owner(&owner).await? == Created::Exists {
-        return Err(Refused(format!("there is a user {username} already")));
-    }
-    report(&owner, &common, "created")
+    let owner = users::create(&username, &read_password()?, &keeper, store.as_ref(), &operator).await;
+    report(&owner.map_err(|refusal| explain(refusal, &username))?, &common, "created")
 }
 
 async fn list(common: Common) -> Outcome {
     let owners = common.settings.open_store().await?.owners().await?;
     if common.json {
-        return print_json(&owners.iter().map(public_view).collect::<Vec<_>>());
+        return print_json(&owners.iter().map(users::describe).collect::<Vec<_>>());
     }
     if owners.is_empty() {
         println!("no users yet; create one with: regrant user create");
     }
     for owner in owners {
-        let view = public_view(&owner);
+        let view = users::describe(&owner);
         println!(
             "{:<32} {:<9} {}",
             owner.username.as_str(),
@@ -130,46 +146,24 @@ async fn list(common: Common) -> Outcome {
 }
 
 async fn set_password(arguments: WithPassword) -> Outcome {
-    let WithPassword { one, password_stdin: _ } = arguments;
-    let keeper = keeper(&one.common)?;
-    let id = OwnerId::of(&Username::parse(&one.username)?);
-    let new = keeper.new_password(id, &read_password()?).await?;
-    change(one, new, "given a new password; every older grant is dead").await
-}
-
-async fn change(one: One, change: OwnerChange, done: &str) -> Outcome {
-    let store = one.common.settings.open_store().await?;
-    let id = find(store.as_ref(), &one.username).await?.id();
-    match store.change_owner(id, change).await? {
-        Changed::Stored => {}
-        Changed::NotFound => return Err(Refused(format!("user {} was deleted meanwhile", one.username))),
-    }
-    let owner = find(store.as_ref(), &one.username).await?;
-    report(&owner, &one.common, done)
+    let WithPassword { one: One { username, common }, password_stdin: _ } = arguments;
+    let (store, operator) = common.at_work().await?;
+    let keeper = keeper(&common)?;
+    let owner = users::set_password(&username, &read_password()?, &keeper, store.as_ref(), &operator).await;
+    let owner = owner.map_err(|refusal| explain(refusal, &username))?;
+    report(&owner, &common, "given a new password; every older grant is dead")
 }
 
 /// The owner with this name.
 pub(super) async fn find(store: &dyn Store, username: &str) -> Result<OwnerRecord, Refused> {
-    let unknown = || Refused(format!("there is no user {username}; see: regrant user list"));
-    let id = OwnerId::of(&Username::parse(username).map_err(|_| unknown())?);
-    store.owner(id).await?.ok_or_else(unknown)
+    users::find(username, store).await.map_err(|refusal| explain(refusal, username))
 }
 
 fn report(owner: &OwnerRecord, common: &Common, done: &str) -> Outcome {
     if common.json {
-        return print_json(&public_view(owner));
+        return print_json(&users::describe(owner));
     }
     println!("user {} {done}", owner.username);
     println!("  {:<10} {}", "sub", owner.subject);
     Ok(())
-}
-
-fn public_view(owner: &OwnerRecord) -> Value {
-    json!({
-        "username": owner.username,
-        "sub": owner.subject,
-        "status": owner.status,
-        "created_at": owner.created_at.seconds(),
-        "demo": owner.demo,
-    })
 }

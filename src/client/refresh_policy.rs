@@ -38,12 +38,13 @@ impl RefreshPolicy {
     /// Checks a registration against itself and the server's settings.
     ///
     /// # Errors
-    /// A text for the operator: what does not fit, by the option's name.
-    pub fn check(client: &Client, server: &Lifetimes) -> Result<(), String> {
+    /// For the operator: the field, and what does not fit.
+    pub fn check(client: &Client, server: &Lifetimes) -> Result<(), (&'static str, String)> {
         let own = [client.refresh_idle_seconds, client.refresh_absolute_seconds, client.grace_seconds];
+        let wrong = |field, problem: String| Err((field, problem));
         if !client.may_use(GrantType::RefreshToken) {
             return if own.iter().any(Option::is_some) {
-                Err("lifetimes of refresh tokens need the refresh_token grant".into())
+                wrong("grant_types", "lifetimes of refresh tokens need the refresh_token grant".into())
             } else {
                 Ok(())
             };
@@ -51,34 +52,32 @@ impl RefreshPolicy {
         if client.rotation == RotationPolicy::Keep {
             // RFC 9700 §2.2.2: refresh tokens of public clients MUST be sender-constrained or rotated.
             if client.client_type == ClientType::Public {
-                return Err("--rotation keep is for confidential clients (RFC 9700 section 2.2.2)".into());
+                return wrong("rotation", "keep is for confidential clients (RFC 9700 section 2.2.2)".into());
             }
             if client.grace_seconds.is_some() {
-                return Err("--grace-seconds means nothing under --rotation keep: no token is replaced".into());
+                return wrong("grace_seconds", "means nothing when the rotation is keep: no token is replaced".into());
             }
         }
         let access = server.access_token_seconds;
         let policy = Self::of(client, server);
         if client.grace_seconds.is_some_and(|grace| grace > policy.grace_seconds) {
-            return Err(format!(
-                "--grace-seconds must be at most the life of an access token ({access}) and at most {LONGEST_GRACE}"
-            ));
+            let problem = format!("must be at most the life of an access token ({access}) and at most {LONGEST_GRACE}");
+            return wrong("grace_seconds", problem);
         }
         if client.refresh_absolute_seconds.is_some_and(|absolute| absolute > LONGEST_ABSOLUTE) {
-            return Err("--refresh-absolute-seconds must be at most a year".into());
+            return wrong("refresh_absolute_seconds", "must be at most a year".into());
         }
         if client.refresh_idle_seconds.is_some_and(|idle| idle > policy.absolute_seconds) {
-            return Err(format!(
-                "--refresh-idle-seconds must be at most the life of the grant ({}); see --refresh-absolute-seconds",
-                policy.absolute_seconds
-            ));
+            let problem = format!("must be at most the life of the grant ({})", policy.absolute_seconds);
+            return wrong("refresh_idle_seconds", problem);
         }
         if u64::from(policy.idle_seconds) < 2 * u64::from(access) {
-            return Err(format!(
+            let problem = format!(
                 "an unused refresh token would live {} seconds, and must live at least twice as long as an access token \
                  ({access}), or clients that refresh on time are logged out",
                 policy.idle_seconds
-            ));
+            );
+            return wrong("refresh_idle_seconds", problem);
         }
         Ok(())
     }

@@ -102,7 +102,10 @@ impl ErrorRenderer {
             AdminError::InsufficientScope => {
                 (StatusCode::FORBIDDEN, r#"Bearer realm="regrant", error="insufficient_scope", scope="regrant:admin""#)
             }
+            AdminError::Body(InvalidRequest::BodyTooLarge) => (StatusCode::PAYLOAD_TOO_LARGE, ""),
+            AdminError::Body(_) | AdminError::Invalid { .. } => (StatusCode::BAD_REQUEST, ""),
             AdminError::NotFound => (StatusCode::NOT_FOUND, ""),
+            AdminError::Exists | AdminError::Changed => (StatusCode::CONFLICT, ""),
             AdminError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, ""),
             AdminError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, ""),
         };
@@ -119,13 +122,24 @@ impl ErrorRenderer {
 
     /// The body of that response.
     pub fn admin_error_body(&self, error: &AdminError) -> OAuthError {
+        let said: String;
         let (code, description) = match error {
+            AdminError::Body(reason) => {
+                said = reason.to_string();
+                ("invalid_request", said.as_str())
+            }
+            AdminError::Invalid { field, problem } => {
+                said = sayable(&format!("{field}: {problem}"));
+                ("invalid_request", said.as_str())
+            }
             AdminError::NoToken => ("invalid_token", "an access token is required"),
             AdminError::InvalidToken => ("invalid_token", "the access token is invalid, expired or revoked"),
             AdminError::InsufficientScope => {
                 ("insufficient_scope", "a client's own access token with the scope regrant:admin is required")
             }
-            AdminError::NotFound => ("not_found", "there is no such user or grant"),
+            AdminError::NotFound => ("not_found", "there is nothing of this name"),
+            AdminError::Exists => ("already_exists", "there is one already, and nothing changed"),
+            AdminError::Changed => ("conflict", "somebody else changed it at the same time; send the request again"),
             AdminError::Unavailable(_) => {
                 ("temporarily_unavailable", "the server cannot answer right now; send the same request again")
             }
@@ -133,7 +147,8 @@ impl ErrorRenderer {
                 ("server_error", "the server failed; the request id in X-Request-Id names it in the log")
             }
         };
-        let page = if code == "not_found" { "/docs".into() } else { format!("/docs/errors/{code}") };
+        let plain = matches!(error, AdminError::NotFound | AdminError::Exists | AdminError::Changed);
+        let page = if plain { "/docs".into() } else { format!("/docs/errors/{code}") };
         self.body(code, description.into(), &page)
     }
 
@@ -152,7 +167,11 @@ impl ErrorRenderer {
                 response
             }
             StatusCode::PAYLOAD_TOO_LARGE => self.token_error(&InvalidRequest::BodyTooLarge.into()),
-            status if status.is_client_error() => self.token_error(&InvalidRequest::Malformed.into()),
+            status if status.is_client_error() => {
+                let parameter = error.downcast_ref::<poem_openapi::error::ParseParamError>();
+                let reason = parameter.map_or(InvalidRequest::Malformed, |error| InvalidRequest::Parameter(error.name));
+                self.token_error(&reason.into())
+            }
             _ => self.token_error(&TokenError::ServerError(error.to_string())),
         }
     }
@@ -175,6 +194,17 @@ impl ErrorRenderer {
             error_uri: format!("{}{page}", self.issuer),
         }
     }
+}
+
+/// RFC 6749 §5.2: an `error_description` is printable ASCII without quotes and backslashes.
+fn sayable(text: &str) -> String {
+    let plain = |c: char| match c {
+        '"' => '\'',
+        '\\' => '/',
+        ' '..='~' => c,
+        _ => '?',
+    };
+    text.chars().map(plain).collect()
 }
 
 fn render(status: StatusCode, body: &OAuthError) -> Response {

@@ -19,6 +19,7 @@ mod error_response;
 mod form;
 mod form_guard;
 mod introspection;
+mod json_body;
 mod login;
 mod logout;
 mod management;
@@ -46,7 +47,7 @@ use serde_json::Value;
 pub use self::management::management;
 use self::{
     account::AccountEndpoint,
-    admin::AdminEndpoint,
+    admin::{AdminClientsEndpoint, AdminGrantsEndpoint, AdminKeysEndpoint, AdminUsersEndpoint},
     authorize::AuthorizeEndpoint,
     device::DeviceEndpoint,
     device_authorization::DeviceAuthorizationEndpoint,
@@ -99,7 +100,10 @@ type Endpoints = (
     LoginEndpoint,
     LogoutEndpoint,
     AccountEndpoint,
-    AdminEndpoint,
+    AdminClientsEndpoint,
+    AdminGrantsEndpoint,
+    AdminKeysEndpoint,
+    AdminUsersEndpoint,
     MetadataEndpoint,
 );
 
@@ -116,7 +120,10 @@ fn service() -> OpenApiService<Endpoints, ()> {
         LoginEndpoint,
         LogoutEndpoint,
         AccountEndpoint,
-        AdminEndpoint,
+        AdminClientsEndpoint,
+        AdminGrantsEndpoint,
+        AdminKeysEndpoint,
+        AdminUsersEndpoint,
         MetadataEndpoint,
     );
     OpenApiService::new(endpoints, "Regrant", env!("CARGO_PKG_VERSION"))
@@ -197,6 +204,8 @@ impl<E: Endpoint> Endpoint for WithErrors<E> {
         let person = RequestContext::of_page_reader(&request);
         Ok(match self.next.call(request).await {
             Ok(response) => response.into_response(),
+            // An endpoint's own answer, which it gave before it was called.
+            Err(error) if error.is_from_response() => error.into_response(),
             Err(error) => {
                 if error.status().is_server_error() {
                     tracing::error!(%error, path, "request failed");

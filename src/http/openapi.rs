@@ -24,7 +24,6 @@ const OPERATIONS: &[&[Operation]] = &[
     revocation::OPERATIONS,
     introspection::OPERATIONS,
     session::OPERATIONS,
-    admin::OPERATIONS,
     metadata::OPERATIONS,
 ];
 
@@ -37,8 +36,12 @@ pub fn document<A: OpenApi + 'static>(service: &OpenApiService<A, ()>, issuer: &
     let mut paths = document["paths"].take();
     for operation in paths.as_object_mut().into_iter().flat_map(Map::values_mut) {
         for operation in operation.as_object_mut().into_iter().flat_map(Map::values_mut) {
-            let declared =
-                OPERATIONS.iter().copied().flatten().find(|declared| operation["operationId"] == declared.id);
+            let declared = OPERATIONS
+                .iter()
+                .chain(admin::OPERATIONS)
+                .copied()
+                .flatten()
+                .find(|declared| operation["operationId"] == declared.id);
             if let Some(declared) = declared {
                 merging.merge(declared, operation, &mut document["components"]["schemas"]);
             }
@@ -52,8 +55,24 @@ pub fn document<A: OpenApi + 'static>(service: &OpenApiService<A, ()>, issuer: &
     }
     document["paths"] = paths;
     authorize::describe(&mut document);
+    admin::describe(&mut document);
     inline_grant_types(&mut document["components"]["schemas"], oauth21);
     document
+}
+
+/// The operation of an identifier.
+pub fn of<'a>(document: &'a mut Value, id: &str) -> &'a mut Value {
+    let (path, method) = locate(document, id).unwrap_or_default();
+    &mut document["paths"][path][method]
+}
+
+fn locate(document: &Value, id: &str) -> Option<(String, String)> {
+    let paths = document["paths"].as_object()?;
+    let mut all = paths.iter().flat_map(|(path, methods)| {
+        methods.as_object().into_iter().flatten().map(move |(method, operation)| (path, method, operation))
+    });
+    let (path, method, _) = all.find(|(.., operation)| operation["operationId"] == id)?;
+    Some((path.clone(), method.clone()))
 }
 
 const PASSWORD: &str = "password";
@@ -184,6 +203,7 @@ fn meaning(status: u16) -> &'static str {
         401 => "Authentication failed.",
         403 => "The caller may not do this.",
         404 => "There is no such thing.",
+        409 => "What is there stands in the way; nothing changed.",
         413 => "The body is larger than 16 KiB.",
         429 => "Too many requests.",
         503 => "The server can't answer right now: send the same request again after `Retry-After` seconds.",

@@ -39,7 +39,7 @@ pub use self::{
     },
     grants::{GrantCreation, GrantStore, MAX_GRANTS_PER_OWNER, NewGrant},
     origin::Origin,
-    owners::{OwnerChange, OwnerStore},
+    owners::{OwnerChange, OwnerSearch, OwnerStore},
     records::{
         Delivery, GrantRecord, GrantStatus, LiveGrant, OwnerRecord, OwnerStatus, Presented, Refusal, RevocationReason,
         Rotation, RotationPolicy, SealedKey, TOMBSTONE_MS,

@@ -31,6 +31,24 @@ pub enum OwnerChange {
     LogOut,
 }
 
+/// Which owners to list.
+#[derive(Clone, Debug)]
+pub struct OwnerSearch {
+    /// What their usernames begin with; nothing for all.
+    pub prefix: String,
+    /// Only those whose username comes after this one.
+    pub after: String,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl OwnerSearch {
+    /// Whether a username is looked for.
+    pub fn fits(&self, username: &str) -> bool {
+        username > self.after.as_str() && username.starts_with(&self.prefix)
+    }
+}
+
 /// A place that keeps resource owners.
 ///
 /// Every method is one atomic step. Errors are [`StoreError`]s; outcomes are not errors.
@@ -46,4 +64,6 @@ pub trait OwnerStore: Send + Sync + 'static {
     async fn delete_owner(&self, id: OwnerId) -> Result<Changed, StoreError>;
     /// Lists all owners, sorted by username.
     async fn owners(&self) -> Result<Vec<OwnerRecord>, StoreError>;
+    /// Lists some of the owners, sorted by username.
+    async fn search_owners(&self, search: &OwnerSearch) -> Result<Vec<OwnerRecord>, StoreError>;
 }

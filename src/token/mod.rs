@@ -103,6 +103,11 @@ impl Issuer {
         &self.default_audience
     }
 
+    /// The lifetimes that the server is set to.
+    pub const fn lifetimes(&self) -> &Lifetimes {
+        &self.lifetimes
+    }
+
     /// The signing keys.
     pub const fn signing(&self) -> &SigningKeys {
         &self.signing

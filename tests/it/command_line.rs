@@ -778,7 +778,12 @@ async fn the_lifetimes_of_a_client_fit_each_other_and_the_server() {
     for (kind, grants, more, told) in [
         ("confidential", "password", "--refresh-idle-seconds 3600", "need the refresh_token grant"),
         ("public", both, "--rotation keep", "confidential clients (RFC 9700 section 2.2.2)"),
-        ("confidential", both, "--rotation keep --grace-seconds 5", "means nothing under --rotation keep"),
+        (
+            "confidential",
+            both,
+            "--rotation keep --grace-seconds 5",
+            "--grace-seconds: means nothing when the rotation is keep",
+        ),
         ("confidential", both, "--refresh-idle-seconds 1199", "at least twice as long as an access token (600)"),
         ("confidential", both, "--refresh-absolute-seconds 60", "at least twice as long as an access token (600)"),
         (

@@ -11,8 +11,8 @@ use regrant::{
     scope::Scope,
     store::{
         Changed, Created, Delivery, GrantCreation, GrantRecord, GrantStatus, LiveGrant, MAX_GRANTS_PER_OWNER, NewGrant,
-        Origin, OwnerChange, OwnerRecord, OwnerStatus, Presented, Refusal, RevocationReason, Rotation, RotationPolicy,
-        SealedKey, Store,
+        Origin, OwnerChange, OwnerRecord, OwnerSearch, OwnerStatus, Presented, Refusal, RevocationReason, Rotation,
+        RotationPolicy, SealedKey, Store,
     },
 };
 use tokio::task::JoinSet;
@@ -528,6 +528,32 @@ async fn owners_are_created_once_and_listed(store: Arc<dyn Store>, clock: Clock)
     assert!(owners.is_sorted_by(|a, b| a.username.as_str() < b.username.as_str()), "{owners:?}");
 }
 
+async fn owners_are_searched_by_the_beginning_of_their_names_page_by_page(store: Arc<dyn Store>, clock: Clock) {
+    let f = Fixture::new(store, clock).await;
+    // Characters of several bytes, and what would be a pattern elsewhere.
+    let names = ["zoe-%", "zoe-a", "zoe-b", "zoe-c", "zoe-\u{e4}", "zoe_d", "zof"];
+    for name in names {
+        let owner = OwnerRecord { username: Username::parse(name).unwrap(), ..new_owner(&f.clock) };
+        assert_eq!(f.store.create_owner(&owner).await.unwrap(), Created::Stored);
+    }
+    let search = async |prefix: &str, after: &str, limit: usize| {
+        let search = OwnerSearch { prefix: prefix.into(), after: after.into(), limit };
+        let found = f.store.search_owners(&search).await.unwrap();
+        found.into_iter().map(|owner| owner.username.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(search("zoe-", "", 9).await, names[..5]);
+    assert_eq!(search("zoe-", "", 2).await, names[..2]);
+    assert_eq!(search("zoe-", "zoe-a", 2).await, names[2..4]);
+    assert_eq!(search("zoe-", "zoe-c", 2).await, names[4..5]);
+    assert_eq!(search("zo", "zoe-c", 9).await, names[4..]);
+    assert_eq!(search("zoe-%", "", 9).await, names[..1]);
+    assert!(search("zoe-x", "", 9).await.is_empty() && search("zoe-", "zoe-\u{e4}", 9).await.is_empty());
+    let all: Vec<String> = search("", "", usize::MAX).await;
+    let listed: Vec<String> =
+        f.store.owners().await.unwrap().iter().map(|owner| owner.username.as_str().to_owned()).collect();
+    assert_eq!(all, listed);
+}
+
 async fn a_rehash_does_not_undo_a_new_password(store: Arc<dyn Store>, clock: Clock) {
     let f = Fixture::new(store, clock).await;
     let rehash =
@@ -869,6 +895,7 @@ contract! {
     enabling_an_owner_revives_no_grant,
     deleting_an_owner_kills_the_grants,
     owners_are_created_once_and_listed,
+    owners_are_searched_by_the_beginning_of_their_names_page_by_page,
     a_rehash_does_not_undo_a_new_password,
     a_newer_client_epoch_kills_the_grants,
     a_lost_write_is_repaired,

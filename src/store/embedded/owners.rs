@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     ids::{OwnerId, Subject, Username},
-    store::{Changed, Created, OwnerChange, OwnerRecord, OwnerStatus, OwnerStore, StoreError},
+    store::{Changed, Created, OwnerChange, OwnerRecord, OwnerSearch, OwnerStatus, OwnerStore, StoreError},
 };
 
 #[async_trait]
@@ -35,6 +35,11 @@ impl OwnerStore for EmbeddedStore {
     async fn owners(&self) -> Result<Vec<OwnerRecord>, StoreError> {
         self.scan(load_owners).await
     }
+
+    async fn search_owners(&self, search: &OwnerSearch) -> Result<Vec<OwnerRecord>, StoreError> {
+        let search = search.clone();
+        self.scan(move |connection| find_owners(connection, &search)).await
+    }
 }
 
 pub(super) fn load_owner(connection: &Connection, id: OwnerId) -> Result<Option<OwnerRecord>, StoreError> {
@@ -46,6 +51,15 @@ pub(super) fn load_owner(connection: &Connection, id: OwnerId) -> Result<Option<
 fn load_owners(connection: &Connection) -> Result<Vec<OwnerRecord>, StoreError> {
     let mut statement = connection.prepare_cached("SELECT * FROM owners ORDER BY username")?;
     statement.query_and_then([], owner_of_row)?.collect()
+}
+
+/// SQLite compares text byte by byte, as Rust does.
+fn find_owners(connection: &Connection, search: &OwnerSearch) -> Result<Vec<OwnerRecord>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT * FROM owners WHERE username > ?1 AND substr(username, 1, length(?2)) = ?2 ORDER BY username LIMIT ?3",
+    )?;
+    let limit = i64::try_from(search.limit).unwrap_or(i64::MAX);
+    statement.query_and_then(params![search.after, search.prefix, limit], owner_of_row)?.collect()
 }
 
 fn owner_of_row(row: &Row<'_>) -> Result<OwnerRecord, StoreError> {

@@ -1,12 +1,20 @@
 //! Resource owners in Redis: a hash each.
 
+use std::future::ready;
+
+use async_trait::async_trait;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use redis::cmd;
+
 use super::{RedisStore, changed, created, keys, records, records::Reply};
 use crate::{
     clock::Timestamp,
     ids::OwnerId,
-    store::{Changed, Created, OwnerChange, OwnerRecord, OwnerStore, StoreError},
+    store::{Changed, Created, OwnerChange, OwnerRecord, OwnerSearch, OwnerStore, StoreError},
 };
-use async_trait::async_trait;
+
+/// How many names a search reads at the same time: the connection answers them together.
+const READS_AT_ONCE: usize = 64;
 
 #[async_trait]
 impl OwnerStore for RedisStore {
@@ -71,6 +79,24 @@ impl OwnerStore for RedisStore {
             owners.extend(self.fields(key).await?.as_ref().map(records::owner).transpose()?);
         }
         owners.sort_by(|a, b| a.username.as_str().cmp(b.username.as_str()));
+        Ok(owners)
+    }
+
+    /// Records are found by the hash of a name, so every name is read; of those that fit, the page's records.
+    async fn search_owners(&self, search: &OwnerSearch) -> Result<Vec<OwnerRecord>, StoreError> {
+        let name = async |key: String| {
+            let name: Option<String> = self.connection.query(cmd("HGET").arg(&key).arg("name")).await?;
+            Ok::<_, StoreError>(name.map(|name| (name, key)))
+        };
+        let keys = self.scan(keys::OWNERS).await?;
+        let names = stream::iter(keys).map(name).buffer_unordered(READS_AT_ONCE);
+        let fits = names.try_filter_map(|found| ready(Ok(found.filter(|(name, _)| search.fits(name)))));
+        let mut found: Vec<(String, String)> = fits.try_collect().await?;
+        found.sort_unstable();
+        let mut owners = Vec::new();
+        for (_, key) in found.into_iter().take(search.limit) {
+            owners.extend(self.fields(key).await?.as_ref().map(records::owner).transpose()?);
+        }
         Ok(owners)
     }
 }

@@ -3,7 +3,7 @@
 use std::process::{Child, Stdio};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     command_line::{fit, regrant, run},
@@ -113,7 +113,7 @@ async fn a111_no_secret_is_in_logs_metrics_or_stores(on: On) {
             "--type",
             "confidential",
             "--scope",
-            "read",
+            "read regrant:admin",
             "--json",
             "--grant-types",
             "password,refresh_token,client_credentials,device_code,authorization_code",
@@ -157,6 +157,19 @@ async fn a111_no_secret_is_in_logs_metrics_or_stores(on: On) {
     anna.submit(&page, &[("username", "anna"), ("password", "wrong cAnArY")]).await;
     assert_eq!(anna.submit(&page, &[("username", "anna"), ("password", password)]).await.status, 303);
     assert_page(&anna.open("/account").await, 200);
+    let admin = async |path: &str, body: Value| {
+        let request = http.post(format!("{url}/admin/{path}")).bearer_auth(of_client.access_token());
+        Answer::of(request.json(&body)).await
+    };
+    let bert = |password: Value| json!({ "username": "bert", "password": password });
+    assert_eq!(admin("users", bert("cAnArY of bert".into())).await.status, 201);
+    assert_eq!(admin("users", bert(json!({ "cAnArY": 1 }))).await.status, 400);
+    let unknown = json!({ "username": "bert", "password": "cAnArY of bert", "cAnArY": "cAnArY" });
+    assert_eq!(admin("users", unknown).await.status, 400);
+    assert_eq!(admin("users/bert/set-password", json!({ "password": "cAnArY again" })).await.status, 200);
+    let by_admin = json!({ "client_id": "by-admin", "type": "confidential", "grant_types": ["client_credentials"] });
+    let by_admin = admin("clients", by_admin).await.json();
+    let newer = admin("clients/by-admin/rotate-secret", json!({})).await.json();
 
     let mut secrets = vec!["cAnArY".to_owned(), secret.clone(), STANDARD.encode(format!("app:{secret}"))];
     secrets.push(crate::command_line::SECRET.to_owned());
@@ -164,6 +177,7 @@ async fn a111_no_secret_is_in_logs_metrics_or_stores(on: On) {
         secrets.extend([answer.access_token(), answer.refresh_token()]);
     }
     secrets.push(of_client.access_token());
+    secrets.extend([by_admin, newer].map(|client| client["client_secret"].as_str().unwrap().to_owned()));
     secrets.extend(["device_code", "user_code"].map(|code| device[code].as_str().unwrap().to_owned()));
     secrets.extend(anna.cookies.values().cloned());
     assert_eq!(anna.cookies.len(), 3, "{:?}", anna.cookies);
@@ -195,6 +209,17 @@ async fn a111_no_secret_is_in_logs_metrics_or_stores(on: On) {
             event.is_some_and(|event| event["timestamp"].is_string() && event["request_id"].is_string()),
             "{audit}"
         );
+    }
+    let acts = |by: &str, change: &str| {
+        let act = |event: &&Value| event["by"] == by && event["change"] == change;
+        events.iter().find(act).unwrap_or_else(|| panic!("{by}: {change}: {audit}"))
+    };
+    assert_eq!(acts("command line", "client created")["client"], "app");
+    let anna = crate::support::owner_id("anna").to_string();
+    assert_eq!(acts("command line", "user created")["owner"], anna);
+    for change in ["user created", "user given a new password", "client created", "client given a new secret"] {
+        let event = acts("client app", change);
+        assert!(event["request_id"].is_string() && event["address"] == "127.0.0.1", "{event}");
     }
     for secret in secrets {
         for (place, text) in [("metrics", &metrics), ("log", &log), ("audit log", &audit)] {

@@ -30,7 +30,8 @@ use crate::{
 
 /// A registered client, without its secret. Times are seconds since the epoch, lifetimes are seconds.
 #[derive(Debug, Object)]
-#[oai(rename = "Client")]
+// `Client` alone is the name of what generators make.
+#[oai(rename = "RegisteredClient")]
 struct ClientView {
     /// Its identifier.
     client_id: String,
@@ -71,7 +72,7 @@ struct ClientView {
 
 /// One page of the clients.
 #[derive(Debug, Object)]
-#[oai(rename = "Clients")]
+#[oai(rename = "RegisteredClients")]
 struct ClientList {
     /// Sorted by their identifiers.
     clients: Vec<ClientView>,

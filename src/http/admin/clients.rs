@@ -30,7 +30,7 @@ use crate::{
 
 /// A registered client, without its secret. Times are seconds since the epoch, lifetimes are seconds.
 #[derive(Debug, Object)]
-// `Client` alone is the name of what generators make.
+// `Client` and `NewClient` are names of what generators make.
 #[oai(rename = "RegisteredClient")]
 struct ClientView {
     /// Its identifier.
@@ -82,7 +82,7 @@ struct ClientList {
 
 /// A client to be registered. A field that is not among these is refused.
 #[derive(Debug, Object)]
-struct NewClient {
+struct ClientRegistration {
     /// Its identifier: 1 to 128 visible ASCII characters.
     client_id: String,
     /// What people know it by, at most 80 characters: the consent page asks about it.
@@ -207,7 +207,7 @@ impl AdminClientsEndpoint {
     ///
     /// As `regrant client create` does. The secret of a confidential client is in this answer and nowhere else.
     #[oai(path = "/admin/clients", method = "post", operation_id = "createClient", tag = "Tag::Administration")]
-    async fn create(&self, admitted: Admitted, body: JsonBody<NewClient>) -> Answer<ClientView> {
+    async fn create(&self, admitted: Admitted, body: JsonBody<ClientRegistration>) -> Answer<ClientView> {
         let create = move |at: Arc<Admitted>| async move {
             let registration = read(body.fields?)?;
             let (store, lifetimes) = (at.app.store.as_ref(), at.app.issuer.lifetimes());

@@ -55,7 +55,7 @@ struct UserList {
 
 /// A user to be created.
 #[derive(Debug, Object)]
-struct NewUser {
+struct UserRegistration {
     /// The name they sign in with: 1 to 128 characters that RFC 8265 section 3.3 allows. It is brought into its normal form.
     username: String,
     /// Their password, at most 256 characters.
@@ -126,7 +126,7 @@ impl AdminUsersEndpoint {
     ///
     /// As `regrant user create` does.
     #[oai(path = "/admin/users", method = "post", operation_id = "createUser", tag = "Tag::Administration")]
-    async fn create(&self, admitted: Admitted, body: JsonBody<NewUser>) -> Answer<UserView> {
+    async fn create(&self, admitted: Admitted, body: JsonBody<UserRegistration>) -> Answer<UserView> {
         let create = move |at: Arc<Admitted>| async move {
             let mut fields = body.fields?;
             let (username, password) = (fields.text("username")?, fields.secret("password")?);

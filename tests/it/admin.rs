@@ -124,7 +124,7 @@ async fn who_asks_is_found_out_before_what_they_ask(on: On) {
             continue;
         }
         for method in operations.as_object().unwrap().keys() {
-            let url = format!("{}{}?limit=x", server.url, path.replace('{', "").replace('}', ""));
+            let url = format!("{}{}?limit=x", server.url, path.replace(['{', '}'], ""));
             let method = method.to_uppercase().parse::<reqwest::Method>().unwrap();
             let answer = Answer::of(server.http.request(method.clone(), &url).body("{")).await;
             assert_refused(&answer, 401, "invalid_token", r#"Bearer realm="regrant""#);

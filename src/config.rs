@@ -4,6 +4,7 @@
 
 pub mod branding;
 pub mod connections;
+pub mod telemetry;
 
 use std::{
     collections::BTreeMap,
@@ -17,6 +18,7 @@ use url::Url;
 pub use self::{
     branding::{Branding, ScopeDescription},
     connections::{Limits, Tls},
+    telemetry::Telemetry,
 };
 use crate::secret::{InvalidServerSecret, SecretText, ServerSecret};
 
@@ -57,6 +59,8 @@ pub struct Config {
     pub tls: Tls,
     /// What clients may cost.
     pub limits: Limits,
+    /// Traces.
+    pub telemetry: Telemetry,
     /// How long things live.
     pub lifetimes: Lifetimes,
     /// How passwords are hashed.
@@ -149,6 +153,7 @@ impl Default for Config {
             audit_log: None,
             tls: Tls::default(),
             limits: Limits::default(),
+            telemetry: Telemetry::default(),
             lifetimes: Lifetimes::default(),
             passwords: Passwords::default(),
             branding: Branding::default(),
@@ -221,11 +226,13 @@ impl Config {
             .with_list_parse_key("trusted_proxies")
             .with_list_parse_key("other_secret_files")
             .ignore_empty(true);
-        settings
+        let mut read: Self = settings
             .add_source(environment)
             .build()
             .and_then(config::Config::try_deserialize)
-            .map_err(|error| ConfigError::Unreadable(error.to_string()))
+            .map_err(|error| ConfigError::Unreadable(error.to_string()))?;
+        read.telemetry.or_standard(|name| std::env::var(name).ok());
+        Ok(read)
     }
 
     /// Checks what can be checked without a store.
@@ -293,6 +300,7 @@ impl Config {
         self.branding.validate()?;
         self.tls.validate()?;
         self.limits.validate()?;
+        self.telemetry.validate()?;
         if self.tls.is_on() && self.issuer_url()?.scheme() != "https" {
             return invalid("issuer", "must start with https://, because tls.certificate_file is set".into());
         }

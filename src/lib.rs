@@ -17,7 +17,7 @@
 //! server.rs           assembles and drains a server
 //! server/             accepts connections, ends TLS, sees to it that nobody holds one for nothing
 //! telemetry.rs        the log and the audit log
-//! telemetry/          the metrics
+//! telemetry/          the metrics, the traces
 //! http/               one file an endpoint; error_response.rs is the only renderer of errors
 //! grant/              one file a grant type: is this token request valid?
 //! authorization/      the rules of an authorization request, on oxide-auth's protocol core
@@ -82,7 +82,7 @@ use crate::{
     client::GrantType,
     resource_owner::{BrowserSessions, PasswordKeeper},
     store::Store,
-    telemetry::metrics::Metrics,
+    telemetry::{metrics::Metrics, traces::Traces},
     token::Issuer,
 };
 
@@ -98,6 +98,8 @@ pub struct App {
     pub sessions: BrowserSessions,
     /// What it counts.
     pub metrics: Metrics,
+    /// Records its requests, when an operator wants them traced.
+    pub traces: Option<Traces>,
     /// How long the body of a request may take to arrive.
     pub body_timeout: Duration,
     /// OAuth 2.1: no password grant anywhere.

@@ -57,6 +57,7 @@ pub async fn run(
     let public = Door { endpoint, app: Arc::clone(&app), limits: limits.clone(), tls };
     let public = tokio::spawn(accept(listeners.public, public, stopped.clone()));
     let limits = Limits { connections: MANAGEMENT_CONNECTIONS, ..limits };
+    let traces = app.traces.clone();
     let management = Door { endpoint: http::management(&app), app, limits, tls: None };
     let management = listeners.management.map(|listener| tokio::spawn(accept(listener, management, stopped)));
     shutdown.await;
@@ -67,6 +68,9 @@ pub async fn run(
     }
     for served in std::iter::once(public).chain(management) {
         served.await.map_err(io::Error::other)??;
+    }
+    if let Some(traces) = traces {
+        traces.flush().await;
     }
     Ok(())
 }

@@ -4,6 +4,8 @@
 //! the target [`AUDIT`], which the log shows as well.
 
 pub mod metrics;
+mod otlp;
+pub mod traces;
 
 use std::{
     fs::{File, OpenOptions},

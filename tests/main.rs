@@ -76,3 +76,5 @@ mod tls;
 mod token_requests;
 #[path = "it/topologies.rs"]
 mod topologies;
+#[path = "it/traces.rs"]
+mod traces;

@@ -23,7 +23,7 @@ use crate::{
     resource_owner::{BrowserSessions, PasswordKeeper},
     secret::ServerSecret,
     store::{self, Store},
-    telemetry::{self, metrics::Metrics},
+    telemetry::{self, metrics::Metrics, traces::Traces},
     token::{
         Issuer,
         keys::{FirstKey, SigningKeys},
@@ -180,8 +180,19 @@ async fn assemble(
     let passwords = PasswordKeeper::start(&config.passwords, secret)?;
     let sessions = BrowserSessions::new(&config.lifetimes, secret);
     let metrics = Metrics::new(store.meter());
+    let traces = Traces::start(&config.telemetry);
     let body_timeout = std::time::Duration::from_secs(config.limits.body_seconds.into());
-    Ok(Arc::new(App { store, issuer, passwords, sessions, metrics, body_timeout, oauth21: config.oauth21, demo }))
+    Ok(Arc::new(App {
+        store,
+        issuer,
+        passwords,
+        sessions,
+        metrics,
+        traces,
+        body_timeout,
+        oauth21: config.oauth21,
+        demo,
+    }))
 }
 
 /// Completes when the process is asked to stop: SIGINT or SIGTERM. From the call on, so that whoever has seen the server

@@ -34,6 +34,7 @@ use crate::{
     resource_owner::{AuthenticatedOwner, AuthenticationError, BrowserSession, LoginSource},
     secret::SecretText,
     store::Origin,
+    telemetry::traces::carried,
 };
 
 /// The cookie that names a browser session.
@@ -100,10 +101,9 @@ impl Browser {
     ) -> Result<Result<AuthenticatedOwner, AuthenticationError>, PageError> {
         let (app, source) = (Arc::clone(&self.app), self.source()?);
         let (username, password) = (username.to_owned(), SecretText::new(password.expose().to_owned()));
-        let checked =
-            tokio::spawn(
-                async move { app.passwords.authenticate(app.store.as_ref(), &username, &password, &source).await },
-            );
+        let checked = tokio::spawn(carried(async move {
+            app.passwords.authenticate(app.store.as_ref(), &username, &password, &source).await
+        }));
         checked.await.map_err(|panic| PageError::Failed(panic.to_string()))
     }
 

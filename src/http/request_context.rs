@@ -130,3 +130,8 @@ fn client_address(request: &Request, trusted: &[IpAddr]) -> Option<IpAddr> {
     let client = hops.into_iter().rev().find(|hop| hop.is_none_or(|hop| !trusted.contains(&hop)));
     client.flatten().or(Some(peer))
 }
+
+/// The id that a response names.
+pub fn request_id(response: &Response) -> String {
+    response.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}

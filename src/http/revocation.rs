@@ -19,7 +19,7 @@ use crate::{
     client::authentication,
     error::{InvalidClient, InvalidRequest, TokenError},
     secret::SecretText,
-    telemetry::AUDIT,
+    telemetry::{AUDIT, traces::carried},
     token::revocation::Revoked,
 };
 
@@ -81,11 +81,11 @@ impl RevocationEndpoint {
     ) -> Answer<NoBody> {
         // A task of its own: a client that hangs up must not stop a revocation half way.
         let for_task = Arc::clone(app);
-        let answered = tokio::spawn(async move {
+        let answered = tokio::spawn(carried(async move {
             let outcome = answer(&context, form, &for_task).await;
             log(&context, &outcome);
             outcome
-        });
+        }));
         let outcome = answered.await.unwrap_or_else(|panic| Err(TokenError::ServerError(panic.to_string())));
         let response = match outcome {
             Ok(_) => {

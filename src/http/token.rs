@@ -34,7 +34,10 @@ use crate::{
     pkce::CodeChallenge,
     secret::SecretText,
     store::Delivery,
-    telemetry::AUDIT,
+    telemetry::{
+        AUDIT,
+        traces::{self, carried},
+    },
     token::IssuedTokens,
 };
 
@@ -57,11 +60,11 @@ impl TokenEndpoint {
     ) -> Answer<TokenResponse> {
         // A task of its own: a client that hangs up must not stop an answer between the store and the log.
         let for_task = Arc::clone(app);
-        let answered = tokio::spawn(async move {
+        let answered = tokio::spawn(carried(async move {
             let outcome = answer(&context, body, &for_task).await;
             log(&context, &outcome, &for_task);
             outcome
-        });
+        }));
         let outcome = answered.await.unwrap_or_else(|panic| {
             tracing::error!(%panic, "the token endpoint panicked");
             Err(TokenError::ServerError(panic.to_string()))
@@ -160,6 +163,7 @@ fn count(context: &RequestContext, outcome: &Result<IssuedTokens, TokenError>, a
         Err(error) => error.code(),
     };
     app.metrics.token_request(grant_type, word);
+    traces::note(grant_type, word);
     match outcome {
         Err(TokenError::InvalidGrant(InvalidGrant::Replayed { .. })) => app.metrics.replay("refresh_token"),
         Err(TokenError::InvalidGrant(InvalidGrant::CodeReplayed)) => app.metrics.replay("authorization_code"),

@@ -29,6 +29,7 @@ use crate::{
         Changed, LoginAdmission, LoginAttempt, LoginOutcome, LoginTicket, OwnerChange, OwnerRecord, OwnerStatus, Store,
         StoreError,
     },
+    telemetry::traces::child,
 };
 
 /// How long a check waits for others of the same account and source.
@@ -183,7 +184,7 @@ impl PasswordKeeper {
             _ => None,
         };
         let password = Password::parse(password.expose()).ok();
-        let verdict = self.pool.verify(password, stored).await?;
+        let verdict = child("hash", self.pool.verify(password, stored)).await?;
 
         let (Some(owner), Verdict::Right { rehash }) = (owner, verdict) else {
             return Err(AuthenticationError::Refused);

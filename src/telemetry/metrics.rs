@@ -6,6 +6,7 @@
 
 use std::{fmt, sync::atomic::AtomicI64};
 
+use super::traces::child;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{
@@ -61,7 +62,7 @@ impl StoreMeter {
     /// Measures an operation.
     pub async fn measure<T, E>(&self, operation: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         let began = tokio::time::Instant::now();
-        let outcome = operation.await;
+        let outcome = child("store", operation).await;
         self.duration.observe(began.elapsed().as_secs_f64());
         if outcome.is_err() {
             self.failures.inc();
@@ -91,6 +92,7 @@ pub struct Metrics {
     request_duration: Histogram,
     connections: Gauge,
     header_timeouts: Counter,
+    traces_dropped: Counter,
     tls_handshakes: Family<Outcome, Counter>,
     certificate_expiry: Gauge<i64, AtomicI64>,
     certificate_reloads: Family<Outcome, Counter>,
@@ -117,6 +119,7 @@ impl Metrics {
             request_duration: Histogram::new(exponential_buckets(0.000_5, 2.0, 15)),
             connections: Gauge::default(),
             header_timeouts: Counter::default(),
+            traces_dropped: Counter::default(),
             tls_handshakes: Family::default(),
             certificate_expiry: Gauge::default(),
             certificate_reloads: Family::default(),
@@ -136,6 +139,8 @@ impl Metrics {
         registry.register("open_connections", "Connections that are open", metrics.connections.clone());
         let timeouts = metrics.header_timeouts.clone();
         registry.register("header_timeouts", "Connections ended because a request never came whole", timeouts);
+        let dropped = metrics.traces_dropped.clone();
+        registry.register("traces_dropped", "Requests whose spans found no room to wait", dropped);
         registry.register("tls_handshakes", "TLS handshakes by outcome", metrics.tls_handshakes.clone());
         let expiry = metrics.certificate_expiry.clone();
         let help = "When the TLS certificate in use expires; 0 without TLS";
@@ -164,6 +169,11 @@ impl Metrics {
             drop(metrics.certificate_reloads.get_or_create(&Outcome { outcome }));
         }
         metrics
+    }
+
+    /// Counts a request whose spans are forgotten.
+    pub fn trace_dropped(&self) {
+        self.traces_dropped.inc();
     }
 
     /// Counts a TLS handshake.

@@ -20,7 +20,7 @@ use regrant::{
     secret::{ClientSecretHash, SecretText, ServerSecret},
     server::{self, Listeners},
     store::{self, Changed, GrantRecord, RotationPolicy, Store},
-    telemetry::metrics::Metrics,
+    telemetry::{metrics::Metrics, traces::Traces},
     token::{
         Issuer,
         keys::{FirstKey, SigningKeys},
@@ -220,6 +220,7 @@ impl Server {
             passwords,
             sessions,
             metrics,
+            traces: Traces::start(&config.telemetry),
             body_timeout,
             oauth21: config.oauth21,
             demo: false,

@@ -10,7 +10,8 @@ use crate::{
     deployments::Port,
     on_both_stores,
     person::{Person, assert_page},
-    support::{Answer, On, Redis, Server, wait_for},
+    support::{Answer, On, Redis, Server, eventually, wait_for},
+    traces::Collector,
 };
 
 on_both_stores!(metrics_count_what_happened, a111_no_secret_is_in_logs_metrics_or_stores);
@@ -104,6 +105,7 @@ async fn a111_no_secret_is_in_logs_metrics_or_stores(on: On) {
         command.env("REGRANT_AUDIT_LOG", folder.path().join("audit.jsonl")).env("RUST_LOG", "trace");
         command
     };
+    let collector = Collector::start().await;
     let created = run(
         command(&[
             "client",
@@ -129,6 +131,7 @@ async fn a111_no_secret_is_in_logs_metrics_or_stores(on: On) {
     run(command(&["user", "create", "--username", "anna", "--password-stdin"]), &format!("{password}\n")).assert(0);
     let log = std::fs::File::create(folder.path().join("log")).unwrap();
     let mut serve = command(&["serve", "--init-keys"]);
+    serve.env("REGRANT_TELEMETRY__TRACES_ENDPOINT", &collector.endpoint);
     let _serving = Serving(serve.stdout(Stdio::null()).stderr(log).spawn().unwrap());
     wait_for("serve", || std::net::TcpStream::connect(("127.0.0.1", port.number())).is_ok());
 
@@ -182,6 +185,8 @@ async fn a111_no_secret_is_in_logs_metrics_or_stores(on: On) {
     secrets.extend(anna.cookies.values().cloned());
     assert_eq!(anna.cookies.len(), 3, "{:?}", anna.cookies);
 
+    eventually("the last span is there", async || collector.text().contains("GET /account")).await;
+    let traces = collector.text();
     let metrics = Answer::of(http.get(format!("http://{management_address}/metrics"))).await.text;
     let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
     let audit = std::fs::read_to_string(folder.path().join("audit.jsonl")).unwrap();
@@ -222,7 +227,7 @@ async fn a111_no_secret_is_in_logs_metrics_or_stores(on: On) {
         assert!(event["request_id"].is_string() && event["address"] == "127.0.0.1", "{event}");
     }
     for secret in secrets {
-        for (place, text) in [("metrics", &metrics), ("log", &log), ("audit log", &audit)] {
+        for (place, text) in [("metrics", &metrics), ("log", &log), ("audit log", &audit), ("traces", &traces)] {
             assert!(!text.contains(&secret), "{secret} is in the {place}");
         }
         let there = stored.windows(secret.len()).any(|bytes| bytes == secret.as_bytes());

@@ -52,6 +52,7 @@ use crate::{
     resource_owner::LoginSource,
     secret::{SecretText, sha256},
     store::Delivery,
+    telemetry::traces::carried,
     token::IssuedTokens,
 };
 
@@ -119,7 +120,7 @@ impl SessionEndpoint {
     ) -> Answer<NoBody> {
         let (app, renderer) = (Arc::clone(app), ErrorRenderer::new(app.issuer.url()));
         let ending = async move { end(&app, &page, &context, parameters).await };
-        tokio::spawn(ending).await.unwrap_or_else(|panic| renderer.browser_error(&panicked(&panic))).into()
+        tokio::spawn(carried(ending)).await.unwrap_or_else(|panic| renderer.browser_error(&panicked(&panic))).into()
     }
 }
 
@@ -157,7 +158,7 @@ async fn answer(
         page.share(client.as_deref(), &mut response);
         response
     };
-    tokio::spawn(answering).await.unwrap_or_else(|panic| for_task.browser_error(&panicked(&panic)))
+    tokio::spawn(carried(answering)).await.unwrap_or_else(|panic| for_task.browser_error(&panicked(&panic)))
 }
 
 fn panicked(panic: &tokio::task::JoinError) -> TokenError {

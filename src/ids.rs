@@ -189,9 +189,18 @@ impl Username {
         if text.len() > 512 {
             return Err(InvalidUsername);
         }
-        let name = UsernameCaseMapped::enforce(text).map_err(|_| InvalidUsername)?;
-        let fits = (1..=128).contains(&name.chars().count());
-        if fits { Ok(Self(name.into_owned())) } else { Err(InvalidUsername) }
+        let mut name = std::borrow::Cow::Borrowed(text);
+        // RFC 8264 §7: applied again until nothing changes. Else "=" and U+0338 would pass and compose into "≠", which is in no
+        // username, and the name would be another one when it is written back.
+        for _ in 0..4 {
+            let next = UsernameCaseMapped::enforce(name.clone()).map_err(|_| InvalidUsername)?;
+            if next == name {
+                let fits = (1..=128).contains(&name.chars().count());
+                return if fits { Ok(Self(name.into_owned())) } else { Err(InvalidUsername) };
+            }
+            name = next;
+        }
+        Err(InvalidUsername)
     }
 
     /// The normalised name.
@@ -231,6 +240,7 @@ mod tests {
         assert_eq!(OwnerId::of(&name), OwnerId::of(&Username::parse("zoë").unwrap()));
         assert!(Username::parse("").is_err());
         assert!(Username::parse("a b").is_err());
+        assert!(Username::parse("a=\u{338}b").is_err(), "composes into a character that no username has");
         assert!(Username::parse("a\u{0}").is_err());
     }
 }

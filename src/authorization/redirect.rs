@@ -87,7 +87,9 @@ fn matches(registered: &str, requested: &str) -> bool {
     ["http://127.0.0.1", "http://[::1]"].iter().any(|host| {
         let (registered, requested) = (registered.strip_prefix(host), requested.strip_prefix(host));
         registered.is_some_and(|registered| {
-            requested.is_some_and(|requested| without_port(registered) == without_port(requested))
+            // None is what has no port that can be: two of those have nothing in common.
+            let registered = without_port(registered);
+            registered.is_some() && requested.is_some_and(|requested| without_port(requested) == registered)
         })
     })
 }
@@ -171,6 +173,8 @@ mod tests {
         ] {
             assert!(!matches(LOOPBACK, requested), "{requested}");
         }
+        // Two texts without a possible port have nothing in common.
+        assert!(!matches("http://127.0.0.1:0/cb", "http://127.0.0.1:x@evil.test/cb"));
         // Nor a port of any other host.
         assert!(!matches("https://app.example/cb", "https://app.example:8443/cb"));
     }

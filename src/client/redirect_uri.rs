@@ -44,6 +44,11 @@ impl RedirectUri {
     /// # Errors
     /// [`InvalidRedirectUri`] says what to change.
     pub fn parse(text: &str) -> Result<Self, InvalidRedirectUri> {
+        // RFC 3986 §2: a URI has visible ASCII characters only, and not these. What a parser lets pass in a private scheme would
+        // go into a header as it is.
+        if !text.bytes().all(|byte| byte.is_ascii_graphic() && !br#""<>\^`{|}"#.contains(&byte)) {
+            return Err(InvalidRedirectUri::Form);
+        }
         if text.contains('*') {
             return Err(InvalidRedirectUri::Wildcard);
         }
@@ -53,6 +58,11 @@ impl RedirectUri {
         let url = Url::parse(text).map_err(|_| InvalidRedirectUri::Form)?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(InvalidRedirectUri::UserInfo);
+        }
+        // What the parser lets pass in a host, such as a semicolon, would have a meaning in a Content-Security-Policy.
+        let of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+        if matches!(url.host(), Some(Host::Domain(name)) if !name.bytes().all(of_a_name)) {
+            return Err(InvalidRedirectUri::Form);
         }
         match url.scheme() {
             "https" => {}
@@ -124,6 +134,10 @@ mod tests {
             ("https://CLIENT.example/cb", Why::Form),
             ("https://client.example/a/../cb", Why::Form),
             ("/cb", Why::Form),
+            ("com.example.app:a b", Why::Form),
+            ("https://client.example;script-src/cb", Why::Form),
+            ("com.example.app:a\\b", Why::Form),
+            ("https://client.example/\u{e4}", Why::Form),
         ] {
             assert_eq!(RedirectUri::parse(bad), Err(why), "{bad}");
         }

@@ -193,6 +193,7 @@ async fn answer(
             client_id: request.client.id.clone(),
             client_epoch: request.client.epoch,
             scope: request.access.scope.clone(),
+            given_at: None,
         };
         browser.app.store.remember_consent(&consent).await.map_err(|error| Refusal::Page(error.into()))?;
     }

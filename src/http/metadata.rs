@@ -164,6 +164,7 @@ impl MetadataEndpoint {
     /// Verify access tokens with them; look a token's key up by `kid`.
     #[oai(path = "/.well-known/jwks.json", method = "get", operation_id = "getJwks", tag = "Tag::Discovery")]
     async fn jwks(&self, Data(app): Data<&Arc<App>>) -> Answer<JwkSet> {
+        app.issuer.signing().look_again(app.store.as_ref()).await;
         cacheable(&app.issuer.signing().jwks(app.store.now()))
     }
 }

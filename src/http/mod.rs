@@ -8,15 +8,15 @@ mod asset;
 mod authorize;
 mod browser;
 mod contract;
-mod cookies;
+pub mod cookies;
 mod cors;
-mod credentials;
+pub mod credentials;
 mod demo;
 mod device;
 mod device_authorization;
 mod docs;
 mod error_response;
-mod form;
+pub mod form;
 mod form_guard;
 mod introspection;
 mod json_body;
@@ -44,7 +44,6 @@ use poem::{
 use poem_openapi::{ContactObject, LicenseObject, OpenApiService, Tags};
 use serde_json::Value;
 
-pub use self::management::management;
 use self::{
     account::AccountEndpoint,
     admin::{AdminClientsEndpoint, AdminGrantsEndpoint, AdminKeysEndpoint, AdminUsersEndpoint},
@@ -65,6 +64,7 @@ use self::{
     session::SessionEndpoint,
     token::TokenEndpoint,
 };
+pub use self::{management::management, request_context::forwarded_client, texts::Language};
 use crate::{
     App,
     config::{Config, ConfigError},

@@ -113,22 +113,26 @@ pub async fn identify<E: Endpoint>(
     Ok(response)
 }
 
-/// The peer's address; the last forwarded one that no trusted proxy has, when the peer is a trusted proxy.
-/// Anybody else's `X-Forwarded-For` says nothing, and so does what stands before it, which a client may have made up.
+/// Where a request came from, if the connection says so.
 fn client_address(request: &Request, trusted: &[IpAddr]) -> Option<IpAddr> {
     let Addr::SocketAddr(peer) = request.remote_addr().0 else { return None };
-    let peer = peer.ip().to_canonical();
+    Some(forwarded_client(peer.ip().to_canonical(), request.headers(), trusted))
+}
+
+/// The peer's address; the last forwarded one that no trusted proxy has, when the peer is a trusted proxy.
+/// Anybody else's `X-Forwarded-For` says nothing, and so does what stands before it, which a client may have made up.
+pub fn forwarded_client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> IpAddr {
     if !trusted.contains(&peer) {
-        return Some(peer);
+        return peer;
     }
     let mut hops = Vec::new();
-    for line in request.headers().get_all(FORWARDED_FOR) {
+    for line in headers.get_all(FORWARDED_FOR) {
         // A line that can't be read hides who came before it.
         let list = line.to_str().unwrap_or("unreadable");
         hops.extend(list.split(',').map(|hop| hop.trim().parse().ok().map(|hop: IpAddr| hop.to_canonical())));
     }
     let client = hops.into_iter().rev().find(|hop| hop.is_none_or(|hop| !trusted.contains(&hop)));
-    client.flatten().or(Some(peer))
+    client.flatten().unwrap_or(peer)
 }
 
 /// The id that a response names.

@@ -66,6 +66,14 @@ impl RedisStore {
         Deployment::is_meant(url)
     }
 
+    /// Reads a store URL, without connecting.
+    ///
+    /// # Errors
+    /// What forms there are. It does not repeat the URL, which may hold a password.
+    pub fn check_url(url: &str) -> Result<(), String> {
+        Deployment::parse(url).map(drop)
+    }
+
     async fn fields(&self, key: String) -> Result<Option<Fields>, StoreError> {
         let fields: Fields = self.connection.query(cmd("HGETALL").arg(key)).await?;
         Ok(if fields.is_empty() { None } else { Some(fields) })

@@ -218,7 +218,11 @@ impl Config {
         if let Some(file) = file {
             settings = settings.add_source(config::File::from(file).format(config::FileFormat::Toml));
         }
+        // REGRANT_CONFIG names the file and is no setting in it.
+        let ours = std::env::vars_os().filter(|(name, _)| name != "REGRANT_CONFIG");
+        let ours = ours.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         let environment = config::Environment::with_prefix("REGRANT")
+            .source(Some(ours.collect()))
             .prefix_separator("_")
             .separator("__")
             .try_parsing(true)

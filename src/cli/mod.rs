@@ -5,10 +5,13 @@
 mod check;
 mod client;
 mod dev;
+mod export;
 mod grant;
+mod import;
 mod key;
 mod openapi;
 mod serve;
+mod transfer;
 mod user;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
@@ -64,6 +67,10 @@ enum Command {
     /// Look at the signing keys and replace them
     #[command(subcommand)]
     Key(key::Command),
+    /// Write clients, users and consents as JSON lines, without tokens and sessions
+    Export(export::Arguments),
+    /// Read what `regrant export` wrote; nothing is written unless all of it can be
+    Import(import::Arguments),
     /// Print the OpenAPI document
     Openapi(openapi::Arguments),
 }
@@ -153,6 +160,8 @@ pub fn main() -> ExitCode {
             Command::User(command) => user::run(command).await,
             Command::Grant(command) => grant::run(command).await,
             Command::Key(command) => key::run(command).await,
+            Command::Export(arguments) => export::run(arguments).await,
+            Command::Import(arguments) => import::run(arguments).await,
             Command::Openapi(arguments) => openapi::run(arguments),
         }
     });

@@ -96,10 +96,15 @@ impl PasswordKeeper {
     pub fn start(settings: &Passwords, secret: &ServerSecret) -> Result<Self, HashError> {
         Ok(Self {
             pool: HashPool::start(settings)?,
-            seal: secret.sealing_key(b"password hashes"),
+            seal: Self::sealing_key(secret),
             sources: Sources::new(secret),
             minimum_length: settings.minimum_length,
         })
+    }
+
+    /// The key that seals the hashes of passwords.
+    pub fn sealing_key(secret: &ServerSecret) -> SealingKey {
+        secret.sealing_key(b"password hashes")
     }
 
     /// Checks a username and a password. Whatever is wrong, the same work is done and the same error comes
@@ -253,8 +258,15 @@ impl PasswordKeeper {
     }
 
     fn open(&self, owner: &OwnerRecord) -> Result<SecretText, StoreError> {
-        let plain = self
-            .seal
+        Self::opens(&self.seal, owner)
+    }
+
+    /// The hash of an owner's password, out of its seal.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when it opens under none of the accepted secrets.
+    pub fn opens(seal: &SealingKey, owner: &OwnerRecord) -> Result<SecretText, StoreError> {
+        let plain = seal
             .open(&owner.sealed_password, &context(owner.id()))
             .map_err(|error| StoreError::Corrupt(format!("password hash of {}: {error}", owner.id())))?;
         let text = std::str::from_utf8(&plain).map_err(|error| StoreError::Corrupt(error.to_string()))?;

@@ -41,6 +41,8 @@ pub struct NewConsent {
     pub client_epoch: u64,
     /// What it may; added to what was allowed before.
     pub scope: Scope,
+    /// When that was said, for one that comes from another store; now for others.
+    pub given_at: Option<Timestamp>,
 }
 
 /// A place that keeps consents, as long as their owner is there.

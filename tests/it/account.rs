@@ -101,6 +101,7 @@ async fn remember_consent(server: &Server, client: &str) {
         client_id: client.id.clone(),
         client_epoch: client.epoch,
         scope: Scope::parse("read").unwrap(),
+        given_at: None,
     };
     server.store().remember_consent(&consent).await.unwrap();
 }

@@ -31,9 +31,9 @@ pub fn regrant(folder: &Path, arguments: &[&str]) -> Command {
 
 /// How a command ended.
 pub struct Ended {
-    status: i32,
-    stdout: String,
-    stderr: String,
+    pub status: i32,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 impl Ended {

@@ -81,6 +81,7 @@ impl Fixture {
             client_id: client.clone(),
             client_epoch,
             scope: Scope::parse(scope).unwrap(),
+            given_at: None,
         };
         self.store.remember_consent(&consent).await.unwrap()
     }

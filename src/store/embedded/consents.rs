@@ -80,7 +80,13 @@ fn remember(connection: &Connection, new: &NewConsent, now: Timestamp) -> Result
             "INSERT INTO consents (owner, client_id, client_epoch, scope, given_at) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (owner, client_id) DO UPDATE SET client_epoch = ?3, scope = ?4, given_at = ?5",
         )?
-        .execute(params![new.owner.0, new.client_id.as_str(), to_integer(new.client_epoch)?, scope.as_str(), now.0])?;
+        .execute(params![
+            new.owner.0,
+            new.client_id.as_str(),
+            to_integer(new.client_epoch)?,
+            scope.as_str(),
+            new.given_at.unwrap_or(now).0
+        ])?;
     Ok(Changed::Stored)
 }
 

@@ -22,6 +22,7 @@ impl ConsentStore for RedisStore {
                 call.key(keys::owner(consent.owner)).arg(self.connection.clock_offset_ms());
                 call.arg(consent.owner_epoch).arg(consent.client_id.as_str()).arg(consent.client_epoch);
                 call.arg(consent.scope.as_str()).arg(MAX_CONSENTS_PER_OWNER);
+                call.arg(consent.given_at.map(|time| time.0.to_string()).unwrap_or_default());
                 call
             })
             .await

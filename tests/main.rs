@@ -34,6 +34,10 @@ mod device_page;
 mod differential;
 #[path = "it/differential_codes.rs"]
 mod differential_codes;
+#[path = "it/fuzz_corpus.rs"]
+mod fuzz_corpus;
+#[path = "fuzz/targets.rs"]
+mod fuzz_targets;
 #[path = "it/house.rs"]
 mod house;
 #[path = "it/introspection.rs"]
@@ -56,6 +60,8 @@ mod refresh;
 mod resource;
 #[path = "it/revocation.rs"]
 mod revocation;
+#[path = "it/rolling.rs"]
+mod rolling;
 #[path = "it/session_contract.rs"]
 mod session_contract;
 #[path = "it/sign_in.rs"]
@@ -78,3 +84,5 @@ mod token_requests;
 mod topologies;
 #[path = "it/traces.rs"]
 mod traces;
+#[path = "it/transfer.rs"]
+mod transfer;

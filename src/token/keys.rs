@@ -9,7 +9,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use jsonwebtoken::{DecodingKey, jwk::JwkSet};
@@ -31,6 +34,8 @@ pub const PUBLISHED_AHEAD_MS: i64 = 65 * 60_000;
 const RETIRED_AT_LEAST_MS: i64 = 24 * 3_600_000;
 /// On top of the life of access tokens, milliseconds: clocks differ.
 const LEEWAY_MS: i64 = 5 * 60_000;
+/// How soon the store is asked again for whoever meets a key that this node does not know, milliseconds.
+const LOOK_AGAIN_MS: i64 = 1_000;
 const DAY_MS: i64 = 24 * 3_600_000;
 
 /// What to do when the store has no key.
@@ -75,6 +80,8 @@ pub struct SigningKeys {
     period_ms: i64,
     retired_ms: i64,
     ring: RwLock<Arc<Vec<OpenKey>>>,
+    /// When [`look_again`](Self::look_again) asked the store, milliseconds.
+    looked_at: AtomicI64,
 }
 
 impl fmt::Debug for SigningKeys {
@@ -95,11 +102,12 @@ impl SigningKeys {
         first: FirstKey,
     ) -> Result<Self, KeyError> {
         let keys = Self {
-            seal: secret.sealing_key(b"signing keys"),
+            seal: Self::sealing_key(secret),
             algorithm: config.signing_algorithm,
             period_ms: i64::from(config.signing_key_days) * DAY_MS,
             retired_ms: (i64::from(config.lifetimes.access_token_seconds) * 1000).max(RETIRED_AT_LEAST_MS) + LEEWAY_MS,
             ring: RwLock::default(),
+            looked_at: AtomicI64::default(),
         };
         let mut stored = store.signing_keys().await?;
         if stored.is_empty() {
@@ -112,6 +120,18 @@ impl SigningKeys {
         }
         keys.take(&stored)?;
         Ok(keys)
+    }
+
+    fn sealing_key(secret: &ServerSecret) -> SealingKey {
+        secret.sealing_key(b"signing keys")
+    }
+
+    /// Whether a key opens under this secret, or under another that it accepts.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn opens(secret: &ServerSecret, key: &SealedKey) -> Result<(), KeyError> {
+        open(&Self::sealing_key(secret), key).map(drop)
     }
 
     /// Adds the key after all that were stored when that was decided. Of two nodes that do so at once, one does.
@@ -175,6 +195,23 @@ impl SigningKeys {
             }
         }
         self.take(&store.signing_keys().await?)
+    }
+
+    /// Takes over what other nodes changed, at most once a second: for those who ask for the keys because they met one that they
+    /// don't know. Without it a node would deny keys that replaced compromised ones, until it looks by itself.
+    pub async fn look_again(&self, store: &dyn Store) {
+        let (now, before) = (store.now().0, self.looked_at.load(Ordering::Relaxed));
+        if (0..LOOK_AGAIN_MS).contains(&now.saturating_sub(before)) {
+            return;
+        }
+        self.looked_at.store(now, Ordering::Relaxed);
+        let looked = match store.signing_keys().await {
+            Ok(stored) => self.take(&stored),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = looked {
+            tracing::warn!(%error, "the signing keys could not be looked at");
+        }
     }
 
     /// The keys of the store with what each does now, oldest first.

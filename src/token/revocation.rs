@@ -2,7 +2,7 @@
 //!
 //! Not here: the endpoint, see `http/revocation.rs`.
 
-use super::{Issuer, verification};
+use super::Issuer;
 use crate::{
     client::Client,
     ids::{GrantId, OwnerId},
@@ -37,7 +37,7 @@ impl Issuer {
             let family = Some(token.family_secret.hash());
             return revoke_grant(token.owner, token.grant, family, client, from, store).await;
         }
-        let Some(token) = verification::verify(text.expose(), &self.signing, &self.url, store.now()) else {
+        let Some(token) = self.verify_access_token(text.expose(), store).await else {
             return Ok(Revoked::Nothing);
         };
         // RFC 7009 §2.1: only the client that a token was issued to may revoke it.

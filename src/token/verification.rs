@@ -78,6 +78,13 @@ fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<
     })
 }
 
+/// Whether a text names a key that is not among `keys`: another node may know it.
+pub fn names_unknown_key(text: &str, keys: &SigningKeys, now: Timestamp) -> bool {
+    let head = text.split_once('.').filter(|_| text.len() <= LONGEST).map(|(head, _)| head);
+    let read = head.and_then(|head| serde_json::from_slice::<Head>(&URL_SAFE_NO_PAD.decode(head).ok()?).ok());
+    read.is_some_and(|head| keys.verifying(&head.kid, now).is_none())
+}
+
 /// Reads an access token that `issuer` signed with one of `keys` and that lives at `now`; `None` for everything else.
 pub fn verify(text: &str, keys: &SigningKeys, issuer: &str, now: Timestamp) -> Option<AccessToken> {
     if text.len() > LONGEST {

@@ -21,6 +21,8 @@ on_both_stores!(
     two_nodes_that_rotate_at_once_publish_one_key,
     a96_a_retired_key_stays_until_its_tokens_are_gone,
     a_compromised_key_is_gone_at_once,
+    a_node_that_does_not_know_a_key_yet_asks_the_store_before_it_denies_it,
+    a_key_is_published_longer_ahead_than_its_set_is_cached,
     f18_the_secret_changes_node_by_node_and_nobody_is_logged_out,
 );
 
@@ -132,6 +134,38 @@ async fn a_compromised_key_is_gone_at_once(on: On) {
     assert!(now.keys.len() == 1 && now != before);
     let refreshed = server.refresh("app", &tokens.refresh_token()).await;
     assert_eq!(server.introspect("app", &refreshed.access_token()).await["active"], true);
+}
+
+async fn a_node_that_does_not_know_a_key_yet_asks_the_store_before_it_denies_it(on: On) {
+    let (one, other, _shared) = Server::pair(on).await;
+    one.client("app").await;
+    one.user("anna").await;
+    let before = key_set(&other).await;
+    one.app.issuer.signing().replace_compromised(one.store()).await.unwrap();
+    let by_the_new_key = one.login("app", "anna").await;
+    // The other node has heard nothing: nobody but `maintain` tells it.
+    one.clock.advance(Duration::from_secs(1));
+    assert_eq!(other.introspect("app", &by_the_new_key.access_token()).await["active"], true);
+    one.app.issuer.signing().replace_compromised(one.store()).await.unwrap();
+    one.clock.advance(Duration::from_secs(1));
+    let asked = key_set(&other).await;
+    assert!(asked == key_set(&one).await && asked != before);
+}
+
+async fn a_key_is_published_longer_ahead_than_its_set_is_cached(on: On) {
+    let (one, other, _shared) = Server::pair(on).await;
+    one.client("app").await;
+    one.user("anna").await;
+    let answer = Answer::of(one.http.get(format!("{}/.well-known/jwks.json", one.url))).await;
+    let cached: u64 = answer.header("cache-control").rsplit_once('=').unwrap().1.parse().unwrap();
+    one.app.issuer.signing().rotate(one.store()).await.unwrap();
+    // A node that could not reach the store for four minutes gives the old set to somebody, who keeps it as long as they may.
+    one.clock.advance(Duration::from_secs(240));
+    let set = other.app.issuer.signing().jwks(other.store().now());
+    let mut late =
+        Verifier { keys: serde_json::from_value(set).unwrap(), fetched_at: one.clock.now(), seen: BTreeSet::new() };
+    one.clock.advance(Duration::from_secs(cached));
+    late.verify(&one.login("app", "anna").await.access_token(), &one).await;
 }
 
 async fn f18_the_secret_changes_node_by_node_and_nobody_is_logged_out(on: On) {

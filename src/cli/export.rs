@@ -16,7 +16,11 @@ use super::{
     Common, Outcome, Refused, print_json,
     transfer::{End, Header, Line, VERSION},
 };
-use crate::store::{OwnerStatus, Store};
+use crate::{
+    administration::Operator,
+    store::{OwnerStatus, Store},
+    telemetry::AUDIT,
+};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -56,9 +60,10 @@ impl<W: Write> Lines<W> {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Outcome {
-    let store = arguments.common.settings.open_store().await?;
+    let (store, operator) = arguments.common.at_work().await?;
     let Some(path) = &arguments.output else {
         let counts = write(store.as_ref(), BufWriter::new(io::stdout().lock()), arguments.signing_keys).await?;
+        note(&operator, &counts);
         return report(&counts, None, &mut io::stderr());
     };
     let named = |error: io::Error| Refused(format!("{}: {error}", path.display()));
@@ -66,6 +71,7 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
     let file = File::options().write(true).create_new(true).mode(0o600).open(path).map_err(named)?;
     let counts = write(store.as_ref(), BufWriter::new(&file), arguments.signing_keys).await?;
     file.sync_all().map_err(named)?;
+    note(&operator, &counts);
     if arguments.common.json {
         return print_json(&view(&counts));
     }
@@ -114,6 +120,12 @@ async fn write(store: &dyn Store, out: impl Write, signing_keys: bool) -> Result
     lines.put(&Line::End(End { lines: written }))?;
     lines.out.flush()?;
     Ok(counts)
+}
+
+/// Whoever has the file and the secret has every password's hash, so that is an event.
+fn note(operator: &Operator, counts: &Counts) {
+    let Counts { clients, users, consents, signing_keys, .. } = counts;
+    tracing::info!(target: AUDIT, by = operator.who, change = "exported", clients, users, consents, signing_keys, "an operator acted");
 }
 
 fn view(counts: &Counts) -> serde_json::Value {

@@ -23,6 +23,7 @@ use crate::{
     resource_owner::PasswordKeeper,
     secret::{SealingKey, ServerSecret},
     store::{Changed, Created, NewConsent, OwnerRecord, SealedKey, Store},
+    telemetry::AUDIT,
     token::keys::SigningKeys,
 };
 
@@ -106,7 +107,7 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
     let config = arguments.common.settings.read()?;
     config.validate()?;
     let secret = config.server_secret()?;
-    let store = arguments.common.settings.open_store().await?;
+    let (store, operator) = arguments.common.at_work().await?;
     let subjects = store.owners().await?.into_iter().map(|owner| (owner.subject.0.clone(), owner.id())).collect();
     let import = Import {
         lifetimes: config.lifetimes.clone(),
@@ -132,7 +133,14 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
         }
         return Err(Refused(text));
     }
-    let consents = if arguments.dry_run { Counts::default() } else { import.write(&arguments.file, &checked).await? };
+    let consents = if arguments.dry_run {
+        Counts::default()
+    } else {
+        let written = import.write(&arguments.file, &checked).await?;
+        let (clients, users) = (checked.clients.len(), checked.users.len());
+        tracing::info!(target: AUDIT, by = operator.who, change = "imported", clients, users, "an operator acted");
+        written
+    };
     report(&checked, &consents, &arguments)
 }
 

@@ -268,8 +268,11 @@ async fn what_the_store_has_already_is_refused_skipped_or_replaced_as_the_operat
             let grant = node.store().grant(owner_id("anna"), id).await.unwrap();
             assert!(grant.is_none_or(|grant| grant.status != GrantStatus::Active || grant.owner_epoch != anna.epoch));
         }
-        let again = place.run(&to, &["import", "file", "--replace", "--json"], "").assert(0);
-        assert_eq!(counts(&again, "users"), [0, 0, 2, 0]);
+        let mut again = regrant(place.folder.path(), &["import", "file", "--replace", "--json", "--store", &to]);
+        again.env("REGRANT_SECRET_FILE", place.path("secret")).env("REGRANT_AUDIT_LOG", place.path("audit"));
+        assert_eq!(counts(&run(again, "").assert(0), "users"), [0, 0, 2, 0]);
+        let audit: Value = serde_json::from_str(&fs::read_to_string(place.path("audit")).unwrap()).unwrap();
+        assert!(audit.to_string().contains("imported") && audit.to_string().contains("command line"), "{audit}");
     }
 }
 

@@ -20,7 +20,10 @@ pub use self::{
     connections::{Limits, Tls},
     telemetry::Telemetry,
 };
-use crate::secret::{InvalidServerSecret, SecretText, ServerSecret};
+use crate::{
+    ids::Username,
+    secret::{InvalidServerSecret, SecretText, ServerSecret},
+};
 
 /// All settings, with the same names in the file, the environment (`REGRANT_…`, `__` for nesting) and, where
 /// one exists, the flag.
@@ -41,6 +44,8 @@ pub struct Config {
     pub other_secret_files: Vec<PathBuf>,
     /// Where health and metrics are served; never on the public address.
     pub management_listen: SocketAddr,
+    /// The usernames of those who may use the administration page; nobody may when it is empty.
+    pub administrators: Vec<String>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpAddr>,
     /// The default resource of access tokens (RFC 9068 §3). Empty means the issuer.
@@ -144,6 +149,7 @@ impl Default for Config {
             secret: None,
             other_secret_files: Vec::new(),
             management_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            administrators: Vec::new(),
             trusted_proxies: Vec::new(),
             audience: String::new(),
             oauth21: false,
@@ -227,6 +233,7 @@ impl Config {
             .separator("__")
             .try_parsing(true)
             .list_separator(",")
+            .with_list_parse_key("administrators")
             .with_list_parse_key("trusted_proxies")
             .with_list_parse_key("other_secret_files")
             .ignore_empty(true);
@@ -300,6 +307,9 @@ impl Config {
                 "weaker than the OWASP minimum for argon2id: memory_kib = 19456, iterations = 2, parallelism = 1"
                     .into(),
             );
+        }
+        if let Some(name) = self.administrators.iter().find(|name| Username::parse(name).is_err()) {
+            return invalid("administrators", format!("{name:?} can't be a username"));
         }
         self.branding.validate()?;
         self.tls.validate()?;

@@ -301,6 +301,8 @@ pub enum PageError {
     Malformed,
     /// There is nothing at this address; 404.
     NotFound,
+    /// They may not administer this server; 403.
+    NotAdministrator,
     /// The form's token is not this browser's: too old, from another site, or cookies are off; 403.
     StaleForm,
     /// Too many wrong passwords; 429. The seconds to wait.

@@ -22,6 +22,8 @@ use crate::{
 
 /// How often the signing keys are looked at; much less than they are published ahead.
 const KEY_MAINTENANCE: Duration = Duration::from_secs(30);
+/// How often the counts of the last minutes are looked at: a queue of passwords lasts for about as long.
+const HISTORY_LOOK: Duration = Duration::from_secs(1);
 /// Connections of the management address: probes and one or two that read the metrics.
 const MANAGEMENT_CONNECTIONS: usize = 64;
 /// Fewer would serve nobody.
@@ -52,6 +54,7 @@ pub async fn run(
     let tls = Tls::load(&config.tls, app.store.now()).map_err(io::Error::other)?.map(Arc::new);
     let mut background = vec![tokio::spawn(maintain_keys(Arc::clone(&app), stopped.clone()))];
     background.extend(tls.clone().map(|tls| tokio::spawn(tls.follow(Arc::clone(&app), stopped.clone()))));
+    background.push(tokio::spawn(keep_history(Arc::clone(&app))));
     let endpoint = http::public(&app, config).map_err(io::Error::other)?;
     let limits = config.limits.clone();
     let public = Door { endpoint, app: Arc::clone(&app), limits: limits.clone(), tls };
@@ -92,6 +95,15 @@ pub fn raise_file_limit(connections: usize) -> usize {
         );
     }
     connections.min(room)
+}
+
+/// Looks at what was counted, each second. It ends with the server.
+async fn keep_history(app: Arc<App>) {
+    let mut clock = tokio::time::interval(HISTORY_LOOK);
+    loop {
+        clock.tick().await;
+        app.metrics.history.look(app.store.now(), app.passwords.queue().0);
+    }
 }
 
 /// Keeps the signing keys up to date. While the store can't answer, those that are known stay in use.

@@ -3,6 +3,7 @@
 //! `RUST_LOG` chooses what is logged, as in other Rust programs. What the audit log gets is not chosen: it is every event with
 //! the target [`AUDIT`], which the log shows as well.
 
+pub mod history;
 pub mod metrics;
 mod otlp;
 pub mod traces;

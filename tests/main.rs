@@ -6,6 +6,8 @@
 mod account;
 #[path = "it/admin.rs"]
 mod admin;
+#[path = "it/admin_page.rs"]
+mod admin_page;
 #[path = "it/authorization.rs"]
 mod authorization;
 #[path = "it/client_authentication.rs"]

@@ -73,6 +73,9 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
     config.listen = public.local_addr()?;
     config.validate()?;
     describe_demo_scopes(&mut config);
+    if config.administrators.is_empty() {
+        config.administrators.push("demo".into());
+    }
     start_log(&config)?;
 
     let secret = match config.secret_file.is_some() || config.secret.is_some() {
@@ -178,6 +181,7 @@ fn print_welcome(app: &App, config: &Config) {
   Browser app  {issuer}/demo  (cookie mode)
   Device       {issuer}/demo/device  (plays a television)
   Account      {issuer}/account  (sign in as demo / demo-password)
+  Operators    {issuer}/admin  (the same)
   Metadata     {issuer}/.well-known/oauth-authorization-server
   OpenAPI      {issuer}/openapi.yaml
 

@@ -338,6 +338,7 @@ impl ApiResponse for PageAnswer {
                 response(303, "The way on.", vec![]),
                 response(400, "A page that says what is wrong with the request.", vec![html()]),
                 response(403, "The form is too old or came from another site; nothing changed.", vec![html()]),
+                response(404, "There is nothing of this name.", vec![html()]),
                 response(429, "Too many guesses; wait for the seconds in Retry-After.", vec![html()]),
                 response(503, "The server can't answer right now.", vec![html()]),
             ],

@@ -232,6 +232,7 @@ pub fn page_error(error: &PageError, pages: &Pages, context: &RequestContext) ->
         PageError::RedirectUri => (StatusCode::BAD_REQUEST, &texts.redirect_uri),
         PageError::Malformed => (StatusCode::BAD_REQUEST, &texts.malformed),
         PageError::NotFound => (StatusCode::NOT_FOUND, &texts.not_found),
+        PageError::NotAdministrator => (StatusCode::FORBIDDEN, &texts.not_administrator),
         PageError::StaleForm => (StatusCode::FORBIDDEN, &texts.stale_form),
         PageError::TooManyAttempts(_) => (StatusCode::TOO_MANY_REQUESTS, &texts.too_many),
         PageError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, &texts.unavailable),

@@ -4,6 +4,7 @@
 
 mod account;
 mod admin;
+mod admin_page;
 mod asset;
 mod authorize;
 mod browser;
@@ -47,6 +48,7 @@ use serde_json::Value;
 use self::{
     account::AccountEndpoint,
     admin::{AdminClientsEndpoint, AdminGrantsEndpoint, AdminKeysEndpoint, AdminUsersEndpoint},
+    admin_page::{AdminPageEndpoint, Administrators},
     authorize::AuthorizeEndpoint,
     device::DeviceEndpoint,
     device_authorization::DeviceAuthorizationEndpoint,
@@ -100,12 +102,13 @@ type Endpoints = (
     LoginEndpoint,
     LogoutEndpoint,
     AccountEndpoint,
-    AdminClientsEndpoint,
-    AdminGrantsEndpoint,
-    AdminKeysEndpoint,
-    AdminUsersEndpoint,
+    AdminPageEndpoint,
+    AdminEndpoints,
     MetadataEndpoint,
 );
+
+/// Those for operators' programs.
+type AdminEndpoints = (AdminClientsEndpoint, AdminGrantsEndpoint, AdminKeysEndpoint, AdminUsersEndpoint);
 
 fn service() -> OpenApiService<Endpoints, ()> {
     let endpoints = (
@@ -120,10 +123,8 @@ fn service() -> OpenApiService<Endpoints, ()> {
         LoginEndpoint,
         LogoutEndpoint,
         AccountEndpoint,
-        AdminClientsEndpoint,
-        AdminGrantsEndpoint,
-        AdminKeysEndpoint,
-        AdminUsersEndpoint,
+        AdminPageEndpoint,
+        (AdminClientsEndpoint, AdminGrantsEndpoint, AdminKeysEndpoint, AdminUsersEndpoint),
         MetadataEndpoint,
     );
     OpenApiService::new(endpoints, "Regrant", env!("CARGO_PKG_VERSION"))
@@ -157,7 +158,8 @@ pub fn public(app: &Arc<App>, config: &Config) -> Result<BoxEndpoint<'static, Re
     let pages = Arc::new(pages);
     let routes = if app.demo { demo::mount(routes, Arc::clone(&pages), app.issuer.url()) } else { routes };
     let routes = docs::mount(routes, &document, app.demo).nest("/", service());
-    let routes = routes.data(Arc::clone(app)).data(Arc::clone(&pages));
+    let administrators = Arc::new(Administrators::new(&config.administrators));
+    let routes = routes.data(Arc::clone(app)).data(Arc::clone(&pages)).data(administrators);
 
     let (for_guard, origins) = (Arc::clone(app), Arc::new(same_site::Origins::default()));
     let guarded = routes

@@ -19,6 +19,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use super::history::History;
+
 /// A token request, as it is counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TokenRequest {
@@ -84,6 +86,8 @@ pub struct Snapshot {
 
 /// Everything that one server counts.
 pub struct Metrics {
+    /// The same, minute by minute.
+    pub history: History,
     registry: Registry,
     token_requests: Family<TokenRequest, Counter>,
     replays: Family<Used, Counter>,
@@ -111,6 +115,7 @@ impl Metrics {
     /// Metrics of a server on this store.
     pub fn new(store: &StoreMeter) -> Self {
         let mut metrics = Self {
+            history: History::default(),
             registry: Registry::with_prefix("regrant"),
             token_requests: Family::default(),
             replays: Family::default(),
@@ -200,11 +205,13 @@ impl Metrics {
     pub fn token_request(&self, grant_type: Option<&'static str>, outcome: &'static str) {
         let grant_type = grant_type.unwrap_or("unknown");
         self.token_requests.get_or_create(&TokenRequest { grant_type, outcome }).inc();
+        self.history.totals.token_request(outcome);
     }
 
     /// Counts something that was used twice.
     pub fn replay(&self, kind: &'static str) {
         self.replays.get_or_create(&Used { kind }).inc();
+        self.history.totals.replay();
     }
 
     /// Counts the check of a password.

@@ -4,7 +4,7 @@
 //!
 //! Who asks is found out before anything of what they ask is looked at.
 //!
-//! Not here: what an operator does, see `administration/`; the page for people, see `http/operations/`.
+//! Not here: what an operator does, see `administration/`; the page for people, see `http/admin_page/`.
 
 mod clients;
 mod examples;

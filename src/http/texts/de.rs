@@ -1,6 +1,7 @@
 //! The pages in German.
 
-use super::{AccountTexts, ConsentTexts, DeviceTexts, ErrorTexts, LoginTexts, LogoutTexts, Texts, Trouble};
+use super::{AccountTexts, AdminTexts, ConsentTexts, DeviceTexts, ErrorTexts, LoginTexts, LogoutTexts, Texts, Trouble};
+use crate::{client::ClientType, store::RevocationReason};
 
 pub(super) const TEXTS: Texts = Texts {
     lang: "de",
@@ -20,6 +21,10 @@ pub(super) const TEXTS: Texts = Texts {
         not_found: Trouble {
             title: "Diese Seite gibt es nicht",
             advice: "Vielleicht ist die Adresse vertippt, oder es gibt die Seite nicht mehr. Gehen Sie dorthin zurück, woher Sie kamen, und versuchen Sie es noch einmal.",
+        },
+        not_administrator: Trouble {
+            title: "Diese Seite ist für die Verwaltung",
+            advice: "Ihr Konto gehört nicht dazu. Wer diesen Server betreibt, nennt die Benutzernamen in den Einstellungen unter administrators.",
         },
         stale_form: Trouble {
             title: "Diese Seite ist abgelaufen",
@@ -148,4 +153,116 @@ pub(super) const TEXTS: Texts = Texts {
             (_, _, days) => format!("vor {days} Tagen"),
         },
     },
+    admin: AdminTexts {
+        title: "Verwaltung",
+        parts: "Teile der Verwaltung",
+        overview: "Überblick",
+        users: "Benutzer",
+        clients: "Clients",
+        signed_in_as: |name| format!("Sie sind als {name} angemeldet und verwalten diesen Server."),
+        last_hours: "Die letzten sechs Stunden",
+        own_figures: "Was dieser Knoten seit seinem Start gemessen hat, Minute für Minute bis jetzt; Zeiten in UTC. Andere Knoten haben ihre eigenen Zahlen, Ihre Überwachung hat alle.",
+        no_figures: "Noch ist nichts gemessen: Die ersten Zahlen kommen in einer Minute.",
+        requests: "Token-Anfragen je Minute",
+        requests_summary: |tally| {
+            format!(
+                "{} erfüllt, {} abgelehnt, {} nicht beantwortet; höchstens {} in einer Minute.",
+                tally.granted, tally.refused, tally.unavailable, tally.most
+            )
+        },
+        granted: "erfüllt",
+        refused: "abgelehnt",
+        unavailable: "nicht beantwortet",
+        replays: "Wiederverwendungen je Minute",
+        replays_summary: |tally| match tally.replays {
+            0 => "Nichts wurde zweimal benutzt.".to_owned(),
+            1 => "Ein Token oder Code wurde zweimal benutzt, und sein Grant endete.".to_owned(),
+            many => format!("{many} Tokens oder Codes wurden zweimal benutzt, und ihre Grants endeten."),
+        },
+        queue: "Passwörter, die auf ihre Prüfung warten",
+        queue_summary: |longest, limit| format!("Höchstens {longest} zugleich; über {limit} lautet die Antwort 503."),
+        as_table: "Die Zahlen als Tabelle",
+        from: "Ab",
+        replays_column: "wiederverwendet",
+        queue_column: "längste Schlange",
+        keys: "Signaturschlüssel",
+        keys_advice: "Der nächste Schlüssel wird 65 Minuten vorher veröffentlicht. Von Hand ersetzt ihn: regrant key rotate.",
+        key_state: |state, seconds| match state {
+            "next" => format!("signiert in {}", period(-seconds)),
+            "active" => format!("signiert seit {}", period(seconds)),
+            "retired" => "abgelöst: prüft, was er signiert hat".to_owned(),
+            _ => "verbraucht: nichts von ihm gilt noch".to_owned(),
+        },
+        search_users: "Benutzername beginnt mit",
+        search_clients: "Name oder Kennung enthält",
+        search: "Suchen",
+        no_users: "Niemand hat einen solchen Namen.",
+        no_clients: "Kein Client hat einen solchen Namen.",
+        more: "Weitere",
+        first_page: "Erste Seite",
+        active: "aktiv",
+        disabled: "gesperrt",
+        created: "angelegt",
+        disable: "Sperren",
+        enable: "Freigeben",
+        log_out: "Überall abmelden",
+        user_advice: "Abmelden beendet alle Grants und Browser-Sitzungen. Sperren tut dasselbe, und bis zur Freigabe gelingt keine Anmeldung.",
+        yourself: "Das sind Sie. Ihr eigenes Konto verwalten Sie auf seiner Seite.",
+        grants: "Grants",
+        no_grants: "Es gibt keinen Grant dieses Benutzers.",
+        more_grants: |more| format!("… und {more} weitere; siehe: regrant grant list"),
+        revoke: "Widerrufen",
+        grant_state: |state| match state {
+            "active" => "aktiv",
+            "expired" => "abgelaufen",
+            "revoked" => "widerrufen",
+            _ => "beendet",
+        },
+        because: "Grund für das Ende:",
+        reason: |reason| match reason {
+            RevocationReason::Replay => {
+                "ein Refresh-Token wurde noch einmal vorgelegt, nachdem sein Nachfolger benutzt oder die Frist vorbei war; vielleicht hat jemand anderes eine Kopie"
+            }
+            RevocationReason::FromTheFuture => {
+                "ein Token war viel neuer als der Speicher: eine alte Sicherung wurde eingespielt"
+            }
+            RevocationReason::OwnerEpoch => {
+                "der Benutzer wurde gesperrt, gelöscht oder überall abgemeldet, oder das Passwort wurde geändert"
+            }
+            RevocationReason::ClientEpoch => "der Client wurde gesperrt",
+            RevocationReason::Overflow => "der Benutzer hatte zu viele Grants, und dies war der älteste",
+            RevocationReason::Operator => "die Verwaltung hat ihn widerrufen",
+            RevocationReason::Client => "der Client hat ihn widerrufen",
+            RevocationReason::ResourceOwner => "der Benutzer hat den Zugriff auf der Kontoseite entzogen",
+            RevocationReason::CodeReplay => {
+                "der Authorization-Code, aus dem er entstand, wurde noch einmal vorgelegt: zwei hatten ihn"
+            }
+        },
+        owner_changed: "der Benutzer wurde gesperrt oder überall abgemeldet, oder das Passwort wurde geändert",
+        kind: |kind| match kind {
+            ClientType::Confidential => "vertraulich",
+            ClientType::Public => "öffentlich",
+        },
+        client_advice: "Ein gesperrter Client kann sich nicht anmelden, und seine Grants enden. Registriert und gelöscht werden Clients auf der Kommandozeile (regrant client) oder über /admin/clients; dort bekommen sie auch neue Secrets.",
+        done: &[
+            ("user_disabled", "Der Benutzer ist gesperrt. Alle seine Grants und Browser-Sitzungen sind beendet."),
+            ("user_enabled", "Der Benutzer darf sich wieder anmelden."),
+            ("user_logged_out", "Alle Grants und Browser-Sitzungen des Benutzers sind beendet."),
+            ("grant_revoked", "Der Grant ist widerrufen. Was die App noch in Händen hat, läuft in wenigen Minuten ab."),
+            ("client_disabled", "Der Client ist gesperrt. Alle seine Grants sind beendet."),
+            ("client_enabled", "Der Client darf sich wieder anmelden."),
+        ],
+    },
 };
+
+/// Im Dativ: „in 3 Tagen“, „seit 3 Tagen“.
+fn period(seconds: i64) -> String {
+    match (seconds / 60, seconds / 3600, seconds / 86_400) {
+        (1, ..) => "1 Minute".to_owned(),
+        (minutes, 0, _) => format!("{minutes} Minuten"),
+        (_, 1, _) => "1 Stunde".to_owned(),
+        (_, hours, 0) => format!("{hours} Stunden"),
+        (_, _, 1) => "1 Tag".to_owned(),
+        (_, _, days) => format!("{days} Tagen"),
+    }
+}

@@ -1,6 +1,7 @@
 //! The pages in English.
 
-use super::{AccountTexts, ConsentTexts, DeviceTexts, ErrorTexts, LoginTexts, LogoutTexts, Texts, Trouble};
+use super::{AccountTexts, AdminTexts, ConsentTexts, DeviceTexts, ErrorTexts, LoginTexts, LogoutTexts, Texts, Trouble};
+use crate::{client::ClientType, store::RevocationReason};
 
 pub(super) const TEXTS: Texts = Texts {
     lang: "en",
@@ -20,6 +21,10 @@ pub(super) const TEXTS: Texts = Texts {
         not_found: Trouble {
             title: "There is no such page",
             advice: "The address may be mistyped, or the page is gone. Go back to where you came from and try again.",
+        },
+        not_administrator: Trouble {
+            title: "This page is for administrators",
+            advice: "Your account is not one of them. Whoever runs this server names them in its settings, under administrators, by their usernames.",
         },
         stale_form: Trouble {
             title: "This page has expired",
@@ -148,4 +153,111 @@ pub(super) const TEXTS: Texts = Texts {
             (_, _, days) => format!("{days} days ago"),
         },
     },
+    admin: AdminTexts {
+        title: "Administration",
+        parts: "Parts of the administration",
+        overview: "Overview",
+        users: "Users",
+        clients: "Clients",
+        signed_in_as: |name| format!("You are signed in as {name}, an administrator."),
+        last_hours: "The last six hours",
+        own_figures: "What this node has measured since it started, minute by minute, up to now; times are UTC. Other nodes have their own figures, and your monitoring has all of them.",
+        no_figures: "Nothing is measured yet: the first figures come within a minute.",
+        requests: "Token requests a minute",
+        requests_summary: |tally| {
+            format!(
+                "{} granted, {} refused, {} not answered; at most {} in a minute.",
+                tally.granted, tally.refused, tally.unavailable, tally.most
+            )
+        },
+        granted: "granted",
+        refused: "refused",
+        unavailable: "not answered",
+        replays: "Replays a minute",
+        replays_summary: |tally| match tally.replays {
+            0 => "Nothing was used twice.".to_owned(),
+            1 => "A token or code was used twice, and its grant ended.".to_owned(),
+            many => format!("{many} tokens or codes were used twice, and their grants ended."),
+        },
+        queue: "Passwords that wait to be checked",
+        queue_summary: |longest, limit| format!("At most {longest} at a time; beyond {limit} the answer is 503."),
+        as_table: "The figures as a table",
+        from: "From",
+        replays_column: "replays",
+        queue_column: "longest queue",
+        keys: "Signing keys",
+        keys_advice: "The next key is published 65 minutes before it signs. To replace a key by hand: regrant key rotate.",
+        key_state: |state, seconds| match state {
+            "next" => format!("signs in {}", period(-seconds)),
+            "active" => format!("has signed for {}", period(seconds)),
+            "retired" => "retired: verifies what it signed".to_owned(),
+            _ => "spent: nothing that it signed is alive".to_owned(),
+        },
+        search_users: "Username begins with",
+        search_clients: "Name or identifier contains",
+        search: "Search",
+        no_users: "There is no user with such a name.",
+        no_clients: "There is no client with such a name.",
+        more: "More",
+        first_page: "First page",
+        active: "active",
+        disabled: "disabled",
+        created: "created",
+        disable: "Disable",
+        enable: "Enable",
+        log_out: "Log out everywhere",
+        user_advice: "Logging out ends all grants and browser sessions. Disabling does the same, and no sign-in works until you enable the user again.",
+        yourself: "This is you. Look after your own account on its page.",
+        grants: "Grants",
+        no_grants: "There is no grant of this user.",
+        more_grants: |more| format!("… and {more} more; see: regrant grant list"),
+        revoke: "Revoke",
+        grant_state: |state| match state {
+            "active" => "active",
+            "expired" => "expired",
+            "revoked" => "revoked",
+            _ => "ended",
+        },
+        because: "It ended because",
+        reason: |reason| match reason {
+            RevocationReason::Replay => {
+                "a refresh token was presented again after its successor was used, or after the grace: somebody else may have a copy"
+            }
+            RevocationReason::FromTheFuture => "a token was newer than the store by far: an old backup was restored",
+            RevocationReason::OwnerEpoch => {
+                "the user was disabled, deleted or logged out everywhere, or changed the password"
+            }
+            RevocationReason::ClientEpoch => "the client was disabled",
+            RevocationReason::Overflow => "the user had too many grants, and this was the oldest",
+            RevocationReason::Operator => "an operator revoked it",
+            RevocationReason::Client => "the client revoked it",
+            RevocationReason::ResourceOwner => "the user took the access away on the account page",
+            RevocationReason::CodeReplay => "the authorization code that it came of was presented again: two had it",
+        },
+        owner_changed: "the user was disabled or logged out everywhere, or changed the password",
+        kind: |kind| match kind {
+            ClientType::Confidential => "confidential",
+            ClientType::Public => "public",
+        },
+        client_advice: "A client that is disabled can’t authenticate, and its grants end. Clients are registered and deleted, and get new secrets, at the command line (regrant client) or over /admin/clients.",
+        done: &[
+            ("user_disabled", "The user is disabled. All their grants and browser sessions have ended."),
+            ("user_enabled", "The user may sign in again."),
+            ("user_logged_out", "All grants and browser sessions of the user have ended."),
+            ("grant_revoked", "The grant is revoked. What the app still holds runs out within minutes."),
+            ("client_disabled", "The client is disabled. All its grants have ended."),
+            ("client_enabled", "The client may authenticate again."),
+        ],
+    },
 };
+
+fn period(seconds: i64) -> String {
+    match (seconds / 60, seconds / 3600, seconds / 86_400) {
+        (1, ..) => "1 minute".to_owned(),
+        (minutes, 0, _) => format!("{minutes} minutes"),
+        (_, 1, _) => "1 hour".to_owned(),
+        (_, hours, 0) => format!("{hours} hours"),
+        (_, _, 1) => "1 day".to_owned(),
+        (_, _, days) => format!("{days} days"),
+    }
+}

@@ -5,10 +5,14 @@
 //! Not here: where the texts stand, see `pages/*.html`; the error texts of the wire, see `error.rs`.
 
 mod account;
+mod admin;
 mod de;
 mod en;
 
-pub use self::account::AccountTexts;
+pub use self::{
+    account::AccountTexts,
+    admin::{AdminTexts, Tally},
+};
 use poem::http::{HeaderMap, header};
 
 /// A language that the pages speak.
@@ -66,6 +70,8 @@ pub struct Texts {
     pub device: DeviceTexts,
     /// The account page.
     pub account: AccountTexts,
+    /// The administration page.
+    pub admin: AdminTexts,
 }
 
 /// The sign-in page.
@@ -187,6 +193,8 @@ pub struct ErrorTexts {
     pub malformed: Trouble,
     /// There is nothing at this address.
     pub not_found: Trouble,
+    /// Not one of those who run this server.
+    pub not_administrator: Trouble,
     /// The form is too old, came from elsewhere, or cookies are off.
     pub stale_form: Trouble,
     /// Too many wrong passwords.

@@ -200,6 +200,11 @@ async fn clients_are_found_and_shut_out(on: On) {
     assert!(off.text.contains("value=\"enable_client\"") && !off.text.contains("Photos"), "{off:?}");
     server.refresh("app", &login.refresh_token()).await.assert_error(401, "invalid_client");
     press(&mut root, here, "enable_client", &[("client", "app")]).await;
+    let anna = page(&mut root, "/admin?user=anna").await;
+    assert!(
+        anna.text.contains("the client was disabled or deleted") && !anna.text.contains("revoke_grant"),
+        "{anna:?}"
+    );
     server.refresh("app", &login.refresh_token()).await.assert_error(400, "invalid_grant");
     let none = page(&mut root, "/admin?part=clients&search=nothing").await;
     assert!(none.text.contains("There is no client with such a name."), "{none:?}");

@@ -8,9 +8,11 @@ use poem::Response;
 use super::{Administrator, Common, Frame, PAGE, address};
 use crate::{
     administration::users,
+    client::Client,
+    clock::Timestamp,
     error::PageError,
     ids::{GrantId, Username},
-    store::{GrantRecord, GrantStatus, Origin, OwnerRecord, OwnerSearch, OwnerStatus},
+    store::{GrantRecord, GrantStatus, Origin, OwnerRecord, OwnerSearch, OwnerStatus, RevocationReason},
 };
 
 /// Grants that are shown of one user.
@@ -98,8 +100,17 @@ struct GrantLine {
     created: String,
     used: String,
     used_from: String,
-    /// Why it ended, when and by whom that was done.
-    ended: Option<(&'static str, String, String)>,
+    /// How it ended, unless by itself.
+    end: Option<End>,
+}
+
+/// Why a grant ended.
+struct End {
+    reason: &'static str,
+    /// Somebody else may have had its tokens.
+    alarming: bool,
+    when: String,
+    whence: String,
 }
 
 pub(super) async fn one(
@@ -112,12 +123,13 @@ pub(super) async fn one(
     let mut grants = Vec::new();
     for id in store.grants_of(owner.id()).await? {
         if let Some(record) = store.grant(owner.id(), id).await? {
-            grants.push((id, record));
+            let client = store.client(&record.client_id).await?;
+            let state = State::of(&record, &owner, client.as_deref(), administrator.session.now);
+            grants.push((id, record, state));
         }
     }
     // Those that work first, then the ones used last.
-    grants
-        .sort_by_key(|(_, record)| (!is_alive(&owner, record, administrator), std::cmp::Reverse(record.current_since)));
+    grants.sort_by_key(|(_, record, state)| (*state != State::Active, std::cmp::Reverse(record.current_since)));
     let more = grants.len().saturating_sub(MOST_GRANTS);
     grants.truncate(MOST_GRANTS);
     Ok(administrator.respond(User {
@@ -128,42 +140,71 @@ pub(super) async fn one(
         active: owner.status == OwnerStatus::Active,
         created: administrator.ago(owner.created_at),
         own: owner.username == administrator.session.username,
-        grants: grants.iter().map(|(id, record)| line(*id, &owner, record, administrator)).collect(),
+        grants: grants.iter().map(|(id, record, state)| line(*id, record, *state, administrator)).collect(),
         more: (more > 0).then(|| (administrator.browser.frame().texts.admin.more_grants)(more)),
     }))
 }
 
-/// The owner has not changed since.
-fn is_current(owner: &OwnerRecord, record: &GrantRecord) -> bool {
-    owner.status == OwnerStatus::Active && owner.epoch == record.owner_epoch
+/// What became of a grant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Active,
+    Expired,
+    Revoked,
+    /// Its owner was disabled, logged out, or changed the password.
+    OwnerChanged,
+    /// Its client was disabled or deleted.
+    ClientChanged,
 }
 
-fn is_alive(owner: &OwnerRecord, record: &GrantRecord, administrator: &Administrator<'_>) -> bool {
-    let unexpired = administrator.session.now < record.expires_at();
-    record.status == GrantStatus::Active && is_current(owner, record) && unexpired
-}
-
-fn line(id: GrantId, owner: &OwnerRecord, record: &GrantRecord, administrator: &Administrator<'_>) -> GrantLine {
-    let texts = &administrator.browser.frame().texts.admin;
-    let active = is_alive(owner, record, administrator);
-    let (state, ended) = match &record.status {
-        GrantStatus::Revoked { reason, at, from } => {
-            ("revoked", Some(((texts.reason)(*reason), administrator.ago(*at), place(from))))
+impl State {
+    fn of(record: &GrantRecord, owner: &OwnerRecord, client: Option<&Client>, now: Timestamp) -> Self {
+        if record.status != GrantStatus::Active {
+            Self::Revoked
+        } else if owner.status == OwnerStatus::Disabled || owner.epoch != record.owner_epoch {
+            Self::OwnerChanged
+        } else if client.is_none_or(|client| client.epoch != record.client_epoch) {
+            Self::ClientChanged
+        } else if now >= record.expires_at() {
+            Self::Expired
+        } else {
+            Self::Active
         }
-        GrantStatus::Active if active => ("active", None),
-        GrantStatus::Active if is_current(owner, record) => ("expired", None),
-        GrantStatus::Active => ("dead", Some((texts.owner_changed, String::new(), String::new()))),
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::OwnerChanged | Self::ClientChanged => "dead",
+        }
+    }
+}
+
+fn line(id: GrantId, record: &GrantRecord, state: State, administrator: &Administrator<'_>) -> GrantLine {
+    let texts = &administrator.browser.frame().texts.admin;
+    let by_change = |reason| End { reason, alarming: false, when: String::new(), whence: String::new() };
+    let end = match (&record.status, state) {
+        (GrantStatus::Revoked { reason, at, from }, _) => {
+            let alarming = matches!(reason, RevocationReason::Replay | RevocationReason::CodeReplay);
+            let (when, whence) = (administrator.ago(*at), place(from));
+            Some(End { reason: (texts.reason)(*reason), alarming, when, whence })
+        }
+        (_, State::OwnerChanged) => Some(by_change(texts.owner_changed)),
+        (_, State::ClientChanged) => Some(by_change((texts.reason)(RevocationReason::ClientEpoch))),
+        _ => None,
     };
     GrantLine {
         id: id.to_string(),
         client: record.client_id.to_string(),
         scope: record.scope.to_string(),
-        active,
-        state: (texts.grant_state)(state),
+        active: state == State::Active,
+        state: (texts.grant_state)(state.word()),
         created: administrator.ago(record.created_at),
         used: administrator.ago(record.current_since),
         used_from: place(&record.last_used_from),
-        ended,
+        end,
     }
 }
 

@@ -229,7 +229,7 @@ pub(super) const TEXTS: Texts = Texts {
             RevocationReason::OwnerEpoch => {
                 "der Benutzer wurde gesperrt, gelöscht oder überall abgemeldet, oder das Passwort wurde geändert"
             }
-            RevocationReason::ClientEpoch => "der Client wurde gesperrt",
+            RevocationReason::ClientEpoch => "der Client wurde gesperrt oder gelöscht",
             RevocationReason::Overflow => "der Benutzer hatte zu viele Grants, und dies war der älteste",
             RevocationReason::Operator => "die Verwaltung hat ihn widerrufen",
             RevocationReason::Client => "der Client hat ihn widerrufen",
@@ -258,6 +258,7 @@ pub(super) const TEXTS: Texts = Texts {
 /// Im Dativ: „in 3 Tagen“, „seit 3 Tagen“.
 fn period(seconds: i64) -> String {
     match (seconds / 60, seconds / 3600, seconds / 86_400) {
+        (..=0, ..) => "weniger als einer Minute".to_owned(),
         (1, ..) => "1 Minute".to_owned(),
         (minutes, 0, _) => format!("{minutes} Minuten"),
         (_, 1, _) => "1 Stunde".to_owned(),

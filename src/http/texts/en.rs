@@ -227,7 +227,7 @@ pub(super) const TEXTS: Texts = Texts {
             RevocationReason::OwnerEpoch => {
                 "the user was disabled, deleted or logged out everywhere, or changed the password"
             }
-            RevocationReason::ClientEpoch => "the client was disabled",
+            RevocationReason::ClientEpoch => "the client was disabled or deleted",
             RevocationReason::Overflow => "the user had too many grants, and this was the oldest",
             RevocationReason::Operator => "an operator revoked it",
             RevocationReason::Client => "the client revoked it",
@@ -253,6 +253,7 @@ pub(super) const TEXTS: Texts = Texts {
 
 fn period(seconds: i64) -> String {
     match (seconds / 60, seconds / 3600, seconds / 86_400) {
+        (..=0, ..) => "less than a minute".to_owned(),
         (1, ..) => "1 minute".to_owned(),
         (minutes, 0, _) => format!("{minutes} minutes"),
         (_, 1, _) => "1 hour".to_owned(),

@@ -103,6 +103,7 @@ async fn a111_no_secret_is_in_logs_metrics_or_stores(on: On) {
         command.env("REGRANT_LISTEN", format!("127.0.0.1:{}", port.number()));
         command.env("REGRANT_MANAGEMENT_LISTEN", &management_address);
         command.env("REGRANT_AUDIT_LOG", folder.path().join("audit.jsonl")).env("RUST_LOG", "trace");
+        command.env("REGRANT_ADMINISTRATORS", "somebody,anna");
         command
     };
     let collector = Collector::start().await;
@@ -173,6 +174,9 @@ async fn a111_no_secret_is_in_logs_metrics_or_stores(on: On) {
     let by_admin = json!({ "client_id": "by-admin", "type": "confidential", "grant_types": ["client_credentials"] });
     let by_admin = admin("clients", by_admin).await.json();
     let newer = admin("clients/by-admin/rotate-secret", json!({})).await.json();
+    let page = anna.open("/admin?user=bert").await;
+    assert_page(&page, 200);
+    assert_eq!(anna.submit(&page, &[("action", "log_out_user")]).await.status, 303);
 
     let mut secrets = vec!["cAnArY".to_owned(), secret.clone(), STANDARD.encode(format!("app:{secret}"))];
     secrets.push(crate::command_line::SECRET.to_owned());
@@ -222,6 +226,7 @@ async fn a111_no_secret_is_in_logs_metrics_or_stores(on: On) {
     assert_eq!(acts("command line", "client created")["client"], "app");
     let anna = crate::support::owner_id("anna").to_string();
     assert_eq!(acts("command line", "user created")["owner"], anna);
+    assert!(acts("user anna", "user logged out everywhere")["request_id"].is_string());
     for change in ["user created", "user given a new password", "client created", "client given a new secret"] {
         let event = acts("client app", change);
         assert!(event["request_id"].is_string() && event["address"] == "127.0.0.1", "{event}");

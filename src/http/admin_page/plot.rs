@@ -66,7 +66,7 @@ impl Window<'_> {
                 }
                 let y = HEIGHT * 10 - new;
                 _ = write!(path, "V{}", y / 10);
-                if y % 10 != 0 {
+                if !y.is_multiple_of(10) {
                     _ = write!(path, ".{}", y % 10);
                 }
                 (x, height) = (to, new);

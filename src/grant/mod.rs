@@ -16,7 +16,7 @@ use crate::{
     error::TokenError,
     ids::Subject,
     pkce::CodeChallenge,
-    resource_owner::{AuthenticatedOwner, LoginSource},
+    resource_owner::{LoginSource, SignIn},
     secret::SecretText,
     store::{ApprovedDevice, Origin},
     token::{authorization_code::AuthorizationCode, device_code::DeviceCode, refresh_token::RefreshToken},
@@ -85,8 +85,8 @@ pub enum ValidGrant {
     Password {
         /// The client.
         client: AuthenticatedClient,
-        /// The owner.
-        owner: AuthenticatedOwner,
+        /// The owner, and the attempt that the grant settles.
+        sign_in: SignIn,
         /// What is granted.
         access: GrantedAccess,
     },

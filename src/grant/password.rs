@@ -26,13 +26,13 @@ pub(super) async fn validate(
     let access = access.grant(&client, &app.issuer)?;
     // A backend logs all its users in from its own address: one of them must not shut the others out.
     from.speaks_for_many = client.client_type == ClientType::Confidential;
-    let checked = app.passwords.authenticate(app.store.as_ref(), username, password, &from).await;
-    let owner = checked.map_err(|error| match error {
+    let checked = app.passwords.sign_in(app.store.as_ref(), username, password, &from).await;
+    let sign_in = checked.map_err(|error| match error {
         AuthenticationError::Refused => TokenError::InvalidGrant(InvalidGrant::Password),
         AuthenticationError::Throttled { retry_after_ms } => TokenError::TooManyAttempts(seconds(retry_after_ms)),
         AuthenticationError::Store(error) => error.into(),
         AuthenticationError::Pool(full @ PoolError::Full) => TokenError::TemporarilyUnavailable(full.to_string()),
         AuthenticationError::Pool(error) => TokenError::ServerError(error.to_string()),
     })?;
-    Ok(ValidGrant::Password { client, owner, access })
+    Ok(ValidGrant::Password { client, sign_in, access })
 }

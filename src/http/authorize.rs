@@ -93,7 +93,7 @@ struct AuthorizationForm(Result<Parameters, InvalidRequest>);
 impl<'a> FromRequest<'a> for AuthorizationForm {
     async fn from_request(request: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
         Ok(Self(match Form::read_bytes(request, body).await {
-            Ok(bytes) => Form::parse_any(&bytes).map(parameters),
+            Ok(bytes) => Form::parse_any(bytes.as_ref()).map(parameters),
             Err(error) => Err(error),
         }))
     }

@@ -7,10 +7,8 @@
 //!
 //! Not here: `/session`, which reads a cookie, see `same_site.rs`.
 
-use std::sync::Arc;
-
 use poem::{
-    Endpoint, IntoResponse, Request, Response,
+    Request, Response,
     http::{HeaderValue, Method, StatusCode, header},
 };
 
@@ -26,29 +24,38 @@ fn open_method(path: &str) -> Option<&'static str> {
     }
 }
 
-/// Answers preflights of the open endpoints, and opens their answers, errors too.
-pub async fn share<E: Endpoint>(next: Arc<E>, request: Request) -> poem::Result<Response> {
-    let Some(method) = open_method(request.uri().path()) else {
-        return Ok(next.call(request).await?.into_response());
-    };
-    let asks = request.headers();
-    let preflight = *request.method() == Method::OPTIONS
-        && asks.contains_key(header::ORIGIN)
-        && asks.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let (mut response, headers) = if preflight {
-        let headers = vec![
-            (header::ACCESS_CONTROL_ALLOW_METHODS, method),
-            (header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type"),
-            (header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_MAX_AGE),
-        ];
-        (Response::builder().status(StatusCode::NO_CONTENT).finish(), headers)
-    } else {
-        let headers = vec![(header::ACCESS_CONTROL_EXPOSE_HEADERS, "Retry-After, WWW-Authenticate, X-Request-Id")];
-        (next.call(request).await?.into_response(), headers)
-    };
-    response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    for (name, value) in headers {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+/// What a request to an open endpoint is answered with beside its answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Sharing {
+    method: &'static str,
+    preflight: bool,
+}
+
+impl Sharing {
+    /// For a request to an open endpoint.
+    pub fn of(request: &Request) -> Option<Self> {
+        let (method, asks) = (open_method(request.uri().path())?, request.headers());
+        let preflight = *request.method() == Method::OPTIONS
+            && asks.contains_key(header::ORIGIN)
+            && asks.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        Some(Self { method, preflight })
     }
-    Ok(response)
+
+    /// The answer to a preflight, which no endpoint gives.
+    pub fn preflight(self) -> Option<Response> {
+        self.preflight.then(|| Response::builder().status(StatusCode::NO_CONTENT).finish())
+    }
+
+    /// Lets pages of every origin read the answer, errors too.
+    pub fn open(self, response: &mut Response) {
+        let mut say = |name, value| drop(response.headers_mut().insert(name, HeaderValue::from_static(value)));
+        say(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+        if self.preflight {
+            say(header::ACCESS_CONTROL_ALLOW_METHODS, self.method);
+            say(header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type");
+            say(header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_MAX_AGE);
+        } else {
+            say(header::ACCESS_CONTROL_EXPOSE_HEADERS, "Retry-After, WWW-Authenticate, X-Request-Id");
+        }
+    }
 }

@@ -3,8 +3,9 @@
 //!
 //! Not here: which parameters an endpoint knows, see its own file.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
+use http_body_util::{BodyExt as _, LengthLimitError, Limited, combinators::BoxBody};
 use poem::{
     Request, RequestBody,
     http::{HeaderMap, header},
@@ -31,22 +32,26 @@ impl Form {
     /// # Errors
     /// `invalid_request`, with the reason.
     pub async fn read(request: &Request, body: &mut RequestBody) -> Result<Self, InvalidRequest> {
-        Self::parse(&Self::read_bytes(request, body).await?)
+        Self::parse(Self::read_bytes(request, body).await?.as_ref())
     }
 
     /// Reads the body of a request as it is.
     ///
     /// # Errors
     /// `invalid_request`, with the reason.
-    pub async fn read_bytes(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, InvalidRequest> {
+    pub async fn read_bytes(
+        request: &Request,
+        body: &mut RequestBody,
+    ) -> Result<impl AsRef<[u8]> + use<>, InvalidRequest> {
         if !is_form(request.headers()) {
             return Err(InvalidRequest::ContentType);
         }
-        let read = body.take().map_err(|_| InvalidRequest::BodyUnreadable)?.into_bytes_limit(MAX_BODY_BYTES);
+        let body: BoxBody<_, io::Error> = body.take().map_err(|_| InvalidRequest::BodyUnreadable)?.into();
+        let read = Limited::new(body, MAX_BODY_BYTES).collect();
         let timeout = request.data::<Arc<App>>().map_or(Duration::ZERO, |app| app.body_timeout);
         match tokio::time::timeout(timeout, read).await {
-            Ok(Ok(bytes)) => Ok(bytes.into()),
-            Ok(Err(poem::error::ReadBodyError::PayloadTooLarge)) => Err(InvalidRequest::BodyTooLarge),
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(InvalidRequest::BodyTooLarge),
             Ok(Err(_)) | Err(_) => Err(InvalidRequest::BodyUnreadable),
         }
     }
@@ -71,7 +76,7 @@ impl Form {
     /// `invalid_request` for broken percent-encoding, or bytes that are not UTF-8.
     pub fn parse_any(bytes: &[u8]) -> Result<(Self, Vec<String>), InvalidRequest> {
         let mut repeated = Vec::new();
-        let mut form = Self { once: HashMap::new(), resources: Vec::new() };
+        let mut form = Self { once: HashMap::with_capacity(8), resources: Vec::new() };
         for pair in bytes.split(|b| *b == b'&').filter(|pair| !pair.is_empty()) {
             let (name, value) = match pair.iter().position(|b| *b == b'=') {
                 Some(at) => (&pair[..at], &pair[at + 1..]),
@@ -120,6 +125,10 @@ pub fn is_form(headers: &HeaderMap) -> bool {
 
 /// Decodes `+` and percent-escapes; `None` for a broken escape, bytes that are not UTF-8, or a NUL.
 pub fn decode(bytes: &[u8]) -> Option<String> {
+    // As most names and all tokens are.
+    if !bytes.iter().any(|byte| matches!(byte, b'%' | b'+' | 0)) {
+        return str::from_utf8(bytes).ok().map(str::to_owned);
+    }
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
     while let Some((first, tail)) = rest.split_first() {

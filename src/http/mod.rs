@@ -19,6 +19,7 @@ mod docs;
 mod error_response;
 pub mod form;
 mod form_guard;
+mod front;
 mod introspection;
 mod json_body;
 mod login;
@@ -36,11 +37,10 @@ mod session;
 mod texts;
 mod token;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use poem::{
-    Endpoint, EndpointExt, IntoResponse, Request, Response, Route, endpoint::BoxEndpoint, endpoint::make_sync, get,
-    http::StatusCode, middleware::CatchPanic,
+    EndpointExt, IntoEndpoint, Response, Route, endpoint::BoxEndpoint, endpoint::make_sync, get, middleware::CatchPanic,
 };
 use poem_openapi::{ContactObject, LicenseObject, OpenApiService, Tags};
 use serde_json::Value;
@@ -53,6 +53,7 @@ use self::{
     device::DeviceEndpoint,
     device_authorization::DeviceAuthorizationEndpoint,
     error_response::ErrorRenderer,
+    front::Front,
     introspection::IntrospectionEndpoint,
     login::LoginEndpoint,
     logout::LogoutEndpoint,
@@ -61,7 +62,6 @@ use self::{
     openapi::Documented,
     pages::Pages,
     qr_code::QrCodeEndpoint,
-    request_context::{RequestContext, identify},
     revocation::RevocationEndpoint,
     session::SessionEndpoint,
     token::TokenEndpoint,
@@ -70,7 +70,6 @@ pub use self::{management::management, request_context::forwarded_client, texts:
 use crate::{
     App,
     config::{Config, ConfigError},
-    error::PageError,
 };
 
 /// The groups of the OpenAPI document.
@@ -157,68 +156,18 @@ pub fn public(app: &Arc<App>, config: &Config) -> Result<BoxEndpoint<'static, Re
     let (pages, routes) = Pages::mount(routes, &config.branding, &config.scopes)?;
     let pages = Arc::new(pages);
     let routes = if app.demo { demo::mount(routes, Arc::clone(&pages), app.issuer.url()) } else { routes };
-    let routes = docs::mount(routes, &document, app.demo).nest("/", service());
-    let administrators = Arc::new(Administrators::new(&config.administrators));
-    let routes = routes.data(Arc::clone(app)).data(Arc::clone(&pages)).data(administrators);
-
-    let (for_guard, origins) = (Arc::clone(app), Arc::new(same_site::Origins::default()));
-    let guarded = routes
-        .with(CatchPanic::new())
-        .around(home)
-        .around(move |next, request| same_site::guard(next, request, Arc::clone(&for_guard), Arc::clone(&origins)));
-    let whole = WithErrors {
-        next: Arc::new(guarded),
-        errors: ErrorRenderer::new(app.issuer.url()),
+    let routes = docs::mount(routes, &document, app.demo);
+    let front = Front {
         documented: Documented::paths(&document),
+        service: service().into_endpoint().with(CatchPanic::new()),
+        routes: routes.boxed().with(CatchPanic::new()),
+        errors: ErrorRenderer::new(app.issuer.url()),
+        app: Arc::clone(app),
         pages,
+        administrators: Arc::new(Administrators::new(&config.administrators)),
+        origins: same_site::Origins::default(),
+        trusted: config.trusted_proxies.clone(),
     };
     let for_count = Arc::clone(app);
-    let trusted = config.trusted_proxies.as_slice().into();
-    Ok(whole
-        .around(cors::share)
-        .around(move |next, request| identify(next, request, Arc::clone(&trusted)))
-        .around(move |next, request| count(next, request, Arc::clone(&for_count)))
-        .map_to_response()
-        .boxed())
-}
-
-/// Leads whoever opens the bare address to the documentation. No route can: the nested service takes `/` for itself.
-async fn home<E: Endpoint>(next: Arc<E>, request: Request) -> poem::Result<Response> {
-    if request.uri().path() == "/" && matches!(request.method().as_str(), "GET" | "HEAD") {
-        return Ok(Response::builder().status(StatusCode::SEE_OTHER).header("Location", "/docs").finish());
-    }
-    next.call(request).await.map(IntoResponse::into_response)
-}
-
-/// Turns what no endpoint answered into an OAuth error, so that no framework text reaches a client.
-struct WithErrors<E> {
-    next: Arc<E>,
-    errors: ErrorRenderer,
-    documented: BTreeMap<String, Documented>,
-    pages: Arc<Pages>,
-}
-
-impl<E: Endpoint> Endpoint for WithErrors<E> {
-    type Output = Response;
-
-    async fn call(&self, request: Request) -> poem::Result<Response> {
-        let path = request.uri().path().to_owned();
-        let person = RequestContext::of_page_reader(&request);
-        Ok(match self.next.call(request).await {
-            Ok(response) => response.into_response(),
-            // An endpoint's own answer, which it gave before it was called.
-            Err(error) if error.is_from_response() => error.into_response(),
-            Err(error) => {
-                if error.status().is_server_error() {
-                    tracing::error!(%error, path, "request failed");
-                }
-                match person {
-                    Some(context) if error.status() == StatusCode::NOT_FOUND => {
-                        error_response::page_error(&PageError::NotFound, &self.pages, &context)
-                    }
-                    _ => self.errors.outside_endpoints(&error, Documented::at(&self.documented, &path)),
-                }
-            }
-        })
-    }
+    Ok(front.around(move |next, request| count(next, request, Arc::clone(&for_count))).map_to_response().boxed())
 }

@@ -7,7 +7,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use poem::{
-    Addr, Endpoint, FromRequest, IntoResponse, Request, RequestBody, Response,
+    Addr, FromRequest, Request, RequestBody, Response,
     http::{
         HeaderMap, HeaderName, HeaderValue, Method,
         header::{ACCEPT, USER_AGENT},
@@ -52,7 +52,8 @@ impl ClientSlot {
 }
 
 impl RequestContext {
-    fn of(request: &Request) -> Self {
+    /// The context of a request.
+    pub fn of(request: &Request) -> Self {
         let known = request.extensions().get::<Identity>();
         Self {
             request_id: known.map(|identity| identity.request_id.clone()).unwrap_or_default(),
@@ -97,20 +98,14 @@ struct Identity {
     address: Option<IpAddr>,
 }
 
-/// Gives every request an id and every response the header that names it.
-pub async fn identify<E: Endpoint>(
-    next: Arc<E>,
-    mut request: Request,
-    trusted: Arc<[IpAddr]>,
-) -> poem::Result<Response> {
+/// Gives a request an id, and returns the header that names it in the response.
+pub fn identify(request: &mut Request, trusted: &[IpAddr]) -> (HeaderName, HeaderValue) {
     let request_id = URL_SAFE_NO_PAD.encode(random_bytes::<12>());
-    let address = client_address(&request, &trusted);
-    request.extensions_mut().insert(Identity { request_id: request_id.clone(), address });
-    let mut response = next.call(request).await?.into_response();
-    if let Ok(value) = HeaderValue::from_str(&request_id) {
-        response.headers_mut().insert(REQUEST_ID, value);
-    }
-    Ok(response)
+    let address = client_address(request, trusted);
+    // base64url is fit for a header.
+    let value = HeaderValue::from_str(&request_id).unwrap_or(HeaderValue::from_static(""));
+    request.extensions_mut().insert(Identity { request_id, address });
+    (REQUEST_ID, value)
 }
 
 /// Where a request came from, if the connection says so.

@@ -10,7 +10,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use poem::{
-    Endpoint, FromRequest, IntoResponse, Request, RequestBody, Response,
+    FromRequest, Request, RequestBody, Response,
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
 };
 
@@ -105,7 +105,7 @@ impl CallingPage {
 
 impl<'a> FromRequest<'a> for CallingPage {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
-        // `guard` has put it there; without it nobody has judged the request.
+        // `judge` has put it there; without it nobody has judged the request.
         request.extensions().get().cloned().ok_or_else(|| poem::Error::from_status(StatusCode::FORBIDDEN))
     }
 }
@@ -120,31 +120,29 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>
     }
 }
 
-/// Stands before the endpoints of cookie mode: nothing of a request that fails is looked at.
-pub async fn guard<E: Endpoint>(
-    next: Arc<E>,
-    mut request: Request,
-    app: Arc<App>,
-    origins: Arc<Origins>,
-) -> poem::Result<Response> {
+/// Whether a request is for an endpoint of cookie mode, and is to be judged.
+pub fn concerns(request: &Request) -> bool {
     // What neither a link nor a documented request sends: no path answers it, and 405 says which methods there are.
     let judged = [Method::GET, Method::HEAD, Method::POST, Method::DELETE, Method::OPTIONS];
-    if !matches!(request.uri().path(), "/session" | "/session/refresh") || !judged.contains(request.method()) {
-        return next.call(request).await.map(IntoResponse::into_response);
-    }
+    matches!(request.uri().path(), "/session" | "/session/refresh") && judged.contains(request.method())
+}
+
+/// Judges a request before the endpoints of cookie mode see it: nothing of one that fails is looked at. The answer of one
+/// that goes no further.
+pub async fn judge(request: &mut Request, app: &App, origins: &Origins) -> Option<Response> {
     if request.method() == Method::OPTIONS {
-        return Ok(preflight(&request, &app, &origins).await);
+        return Some(preflight(request, app, origins).await);
     }
     match CallingPage::read(request.method(), request.headers()) {
         Ok(page) => {
             request.extensions_mut().insert(page);
-            next.call(request).await.map(IntoResponse::into_response)
+            None
         }
         Err(reason) => {
-            let context = RequestContext::from_request_without_body(&request).await?;
+            let context = RequestContext::of(request);
             let address = context.address.map(tracing::field::display);
             tracing::info!(request_id = %context.request_id, address, ?reason, "session request refused");
-            Ok(refuse(reason.into(), &app))
+            Some(refuse(reason.into(), app))
         }
     }
 }

@@ -14,6 +14,9 @@ use tokio::sync::oneshot;
 use super::password::{HashError, Hasher, Password, Verdict};
 use crate::{config::Passwords, secret::SecretText};
 
+/// How much the threads yield to all others, as `nice` counts: a request that needs no password does not wait for one that
+/// does, and logins still get a share of a busy machine, which the idle class would not leave them.
+const NICENESS: i32 = 5;
 /// Logins that one thread does in half a second, about: a longer queue would only make its end wait.
 const QUEUE_PER_THREAD: usize = 32;
 
@@ -118,6 +121,10 @@ impl HashPool {
             let thread = thread::Builder::new()
                 .name(format!("argon2id-{number}"))
                 .spawn(move || {
+                    // Of this thread alone, on Linux.
+                    if let Err(error) = rustix::process::nice(NICENESS) {
+                        tracing::warn!(%error, "the password threads have the priority of all others");
+                    }
                     while let Some(job) = shared.next() {
                         job.run(&mut hasher);
                     }
@@ -181,5 +188,32 @@ impl Drop for HashPool {
             // A thread that panicked has already reported it.
             drop(thread.join());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn its_threads_yield_to_all_others() {
+        let settings = Passwords { memory_kib: 64, iterations: 1, threads: 1, queue: 8, ..Default::default() };
+        let pool = HashPool::start(&settings).unwrap();
+        // It has certainly set its priority when it has answered.
+        pool.verify(None, None).await.unwrap();
+        let niceness = |task: &std::path::Path| -> Option<i32> {
+            let stat = fs::read_to_string(task.join("stat")).ok()?;
+            // The 17th of those that follow the name, which is in parentheses.
+            stat.rsplit_once(')')?.1.split_whitespace().nth(16)?.parse().ok()
+        };
+        let is_pool = |task: &std::path::Path| {
+            fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("argon2id-"))
+        };
+        let tasks: Vec<_> = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path()).collect();
+        let of_pool: Vec<_> = tasks.iter().filter(|task| is_pool(task)).filter_map(|task| niceness(task)).collect();
+        let own = niceness(std::path::Path::new("/proc/thread-self")).unwrap();
+        assert!(of_pool.contains(&(own + NICENESS).min(19)), "{of_pool:?}, and this one {own}");
     }
 }

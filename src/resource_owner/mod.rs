@@ -9,6 +9,8 @@ mod source;
 
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 pub use self::{
     browser_session::{BrowserSession, BrowserSessions},
     hash_pool::{HashPool, PoolError},
@@ -58,6 +60,17 @@ impl AuthenticatedOwner {
     pub const fn subject(&self) -> &Subject {
         &self.subject
     }
+}
+
+/// A right password, before its attempt is settled: the grant that it leads to does so in the same step.
+#[derive(Debug)]
+pub struct SignIn {
+    /// Who it was.
+    pub owner: AuthenticatedOwner,
+    /// What is to be settled.
+    pub ticket: LoginTicket,
+    /// Given back when that is done.
+    _turn: OwnedSemaphorePermit,
 }
 
 /// Why an owner was not authenticated.
@@ -119,6 +132,22 @@ impl PasswordKeeper {
         password: &SecretText,
         from: &LoginSource,
     ) -> Result<AuthenticatedOwner, AuthenticationError> {
+        let sign_in = self.sign_in(store, username, password, from).await?;
+        store.settle_login(sign_in.owner.id, &sign_in.ticket, LoginOutcome::Succeeded).await?;
+        Ok(sign_in.owner)
+    }
+
+    /// The same, for whoever makes a grant of it: [`NewGrant::settles`](crate::store::NewGrant::settles) settles the attempt.
+    ///
+    /// # Errors
+    /// [`AuthenticationError`].
+    pub async fn sign_in(
+        &self,
+        store: &dyn Store,
+        username: &str,
+        password: &SecretText,
+        from: &LoginSource,
+    ) -> Result<SignIn, AuthenticationError> {
         // A name that can't exist is looked up all the same, as somebody who does not exist.
         let name = Username::parse(username).ok();
         let id = name.as_ref().map_or_else(|| OwnerId(self.sources.bucket(username)), OwnerId::of);
@@ -135,15 +164,15 @@ impl PasswordKeeper {
         };
         shed()?;
         let turn = tokio::time::timeout(TURN, self.sources.turn(id, turn)).await;
-        let _turn = turn.ok().flatten().ok_or(PoolError::Full)?;
+        let turn = turn.ok().flatten().ok_or(PoolError::Full)?;
         shed()?;
         let attempt = LoginAttempt { owner: id, address, device, deadline: store.deadline() };
         let (owner, ticket) = admit(attempt, store).await?;
         let checked = self.check(owner.filter(|owner| Some(&owner.username) == name.as_ref()), password, store).await;
-        let outcome = match &checked {
-            Ok(_) => LoginOutcome::Succeeded,
-            Err(AuthenticationError::Refused) => LoginOutcome::Failed,
-            Err(_) => LoginOutcome::Withdrawn,
+        let (outcome, error) = match checked {
+            Ok(owner) => return Ok(SignIn { owner, ticket, _turn: turn }),
+            Err(error @ AuthenticationError::Refused) => (LoginOutcome::Failed, error),
+            Err(error) => (LoginOutcome::Withdrawn, error),
         };
         store.settle_login(id, &ticket, outcome).await?;
         if outcome == LoginOutcome::Failed && !from.speaks_for_many && !ticket.trusted {
@@ -152,7 +181,7 @@ impl PasswordKeeper {
                 self.sources.shut_out(from, store.now());
             }
         }
-        checked
+        Err(error)
     }
 
     /// How many passwords wait, and how many may.

@@ -80,10 +80,10 @@ pub(super) async fn accept(listener: TcpListener, door: Door, mut stopped: watch
             }
         };
         let open = door.app.metrics.connection();
-        let (door, builder, stopped) = (Arc::clone(&door), Arc::clone(&builder), stopped.clone());
+        let ends = Ends { local, peer };
+        let served = Arc::clone(&door).serve(stream, ends, Arc::clone(&builder), stopped.clone());
         tokio::spawn(async move {
-            // Called here and not outside, where what it needs for a connection would be reserved twice.
-            door.serve(stream, Ends { local, peer }, builder, stopped).await;
+            served.await;
             drop((open, permit));
         });
     }
@@ -148,8 +148,7 @@ impl Door {
         match shaken {
             Ok(Ok(stream)) => {
                 metrics.tls_handshake("succeeded");
-                // In a box, so that connections without TLS don't reserve what one with it needs.
-                Box::pin(self.converse(stream, Scheme::HTTPS, ends, &builder, stopped)).await;
+                self.converse(stream, Scheme::HTTPS, ends, &builder, stopped).await;
             }
             Ok(Err(error)) => {
                 metrics.tls_handshake("failed");

@@ -4,7 +4,7 @@
 
 use async_trait::async_trait;
 
-use super::{Changed, Delivery, GrantRecord, Origin, Presented, RevocationReason, Rotation, StoreError};
+use super::{Changed, Delivery, GrantRecord, LoginTicket, Origin, Presented, RevocationReason, Rotation, StoreError};
 use crate::{
     clock::Timestamp,
     ids::{ClientId, GrantId, OwnerId},
@@ -64,6 +64,9 @@ pub struct NewGrant {
     pub access_token_lifetime_ms: i64,
     /// Where it was asked for.
     pub from: Origin,
+    /// The attempt to log in that it comes of, which succeeded. Settled in the same step, whether or not the owner has
+    /// changed.
+    pub settles: Option<LoginTicket>,
     /// No effect after this time.
     pub deadline: Timestamp,
 }

@@ -1,7 +1,7 @@
 //! What may happen to guesses of passwords: counted for each account and each source, before anything is hashed.
 //!
 //! The rules are [`AccountThrottle`], a pure function of what was counted and of the time. The embedded store calls it;
-//! `redis/lua/attempt_login.lua` and `settle_login.lua` are a port, held equal by a differential test.
+//! `redis/lua/attempt_login.lua` and `settle.lua` are a port, held equal by a differential test.
 //!
 //! An account is counted whether it exists or not: the answer says nothing about it. A source that the owner has signed in
 //! from has a count of its own, so that nobody else's guesses lock the owner out.

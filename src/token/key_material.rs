@@ -6,10 +6,14 @@ use std::fmt;
 
 use aws_lc_rs::{
     encoding::AsDer,
+    rand::SystemRandom,
     rsa::KeySize,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair},
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair},
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header,
     jwk::{Jwk, PublicKeyUse, ThumbprintHash},
@@ -22,6 +26,9 @@ use crate::{
     secret::SealingKey,
     store::{SealedKey, StoreError},
 };
+
+/// Of the two short algorithms; RS256 has more.
+const SIGNATURE_BYTES: usize = 64;
 
 /// Why the signing keys can't be used: for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -44,15 +51,60 @@ pub enum KeyError {
     Broken(String),
 }
 
+/// A private key, parsed once: `jsonwebtoken` would parse and check it for every token, which costs more than the signature.
+enum SigningKey {
+    ES256(EcdsaKeyPair),
+    EdDSA(Ed25519KeyPair),
+    RS256(RsaKeyPair),
+}
+
+impl SigningKey {
+    fn parse(algorithm: SigningAlgorithm, pkcs8: &[u8]) -> Result<Self, aws_lc_rs::error::KeyRejected> {
+        Ok(match algorithm {
+            SigningAlgorithm::ES256 => Self::ES256(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8)?),
+            SigningAlgorithm::EdDSA => Self::EdDSA(Ed25519KeyPair::from_pkcs8(pkcs8)?),
+            SigningAlgorithm::RS256 => Self::RS256(RsaKeyPair::from_pkcs8(pkcs8)?),
+        })
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, aws_lc_rs::error::Unspecified> {
+        let random = SystemRandom::new();
+        match self {
+            Self::ES256(pair) => Ok(pair.sign(&random, message)?.as_ref().to_vec()),
+            Self::EdDSA(pair) => Ok(pair.sign(message).as_ref().to_vec()),
+            Self::RS256(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature)?;
+                Ok(signature)
+            }
+        }
+    }
+}
+
 /// A key out of its seal.
 pub(super) struct OpenKey {
     pub(super) sealed: SealedKey,
     pub(super) id: String,
     pub(super) algorithm: SigningAlgorithm,
-    pub(super) header: Header,
-    pub(super) signing: EncodingKey,
+    /// The first part of every JWT that it signs, with its dot.
+    header: String,
+    signing: SigningKey,
     pub(super) verifying: DecodingKey,
     pub(super) jwk: Jwk,
+}
+
+impl OpenKey {
+    /// The claims as a signed JWT, in the compact form of [RFC 7515 §7.1](https://www.rfc-editor.org/rfc/rfc7515#section-7.1).
+    pub(super) fn sign(&self, claims: &impl serde::Serialize) -> Result<String, String> {
+        let claims = serde_json::to_vec(claims).map_err(|error| error.to_string())?;
+        let mut token = String::with_capacity(self.header.len() + (claims.len() + SIGNATURE_BYTES) * 4 / 3 + 8);
+        token.push_str(&self.header);
+        URL_SAFE_NO_PAD.encode_string(claims, &mut token);
+        let signature = self.signing.sign(token.as_bytes()).map_err(|error| error.to_string())?;
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        Ok(token)
+    }
 }
 
 impl SigningAlgorithm {
@@ -124,13 +176,13 @@ pub(super) fn open(seal: &SealingKey, stored: &SealedKey) -> Result<OpenKey, Key
         "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
         STANDARD.encode(pkcs8.as_slice())
     ));
-    let signing = match algorithm {
+    let encoding = match algorithm {
         SigningAlgorithm::ES256 => EncodingKey::from_ec_pem(pem.as_bytes()),
         SigningAlgorithm::EdDSA => EncodingKey::from_ed_pem(pem.as_bytes()),
         SigningAlgorithm::RS256 => EncodingKey::from_rsa_pem(pem.as_bytes()),
     }
     .map_err(|error| broken(&error))?;
-    let mut jwk = Jwk::from_encoding_key(&signing, jose(algorithm)).map_err(|error| broken(&error))?;
+    let mut jwk = Jwk::from_encoding_key(&encoding, jose(algorithm)).map_err(|error| broken(&error))?;
     let id = jwk.thumbprint(ThumbprintHash::SHA256).map_err(|error| broken(&error))?;
     jwk.common.key_id = Some(id.clone());
     jwk.common.public_key_use = Some(PublicKeyUse::Signature);
@@ -139,5 +191,8 @@ pub(super) fn open(seal: &SealingKey, stored: &SealedKey) -> Result<OpenKey, Key
     // RFC 9068 §2.1: no other kind of JWT can be taken for an access token.
     header.typ = Some("at+jwt".into());
     header.kid = Some(id.clone());
+    let header = serde_json::to_vec(&header).map_err(|error| broken(&error))?;
+    let header = format!("{}.", URL_SAFE_NO_PAD.encode(header));
+    let signing = SigningKey::parse(algorithm, &pkcs8).map_err(|error| broken(&error))?;
     Ok(OpenKey { sealed: stored.clone(), id, algorithm, header, signing, verifying, jwk })
 }

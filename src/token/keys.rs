@@ -252,11 +252,11 @@ impl SigningKeys {
     /// Signs claims as an access token.
     ///
     /// # Errors
-    /// The library's text, for the log; the client sees `server_error`.
+    /// A text for the log; the client sees `server_error`.
     pub fn sign(&self, claims: &impl serde::Serialize, now: Timestamp) -> Result<String, String> {
         let ring = self.ring();
         let key = ring.iter().rfind(|key| key.sealed.active_from <= now).or(ring.first()).ok_or("no signing key")?;
-        jsonwebtoken::encode(&key.header, claims, &key.signing).map_err(|error| error.to_string())
+        key.sign(claims)
     }
 
     /// The public keys, as JSON.

@@ -151,11 +151,13 @@ impl Issuer {
         store: &dyn Store,
     ) -> Result<IssuedTokens, TokenError> {
         match grant {
-            ValidGrant::Password { client, owner, access } => {
+            ValidGrant::Password { client, sign_in, access } => {
+                let owner = &sign_in.owner;
                 let (id, family_secret) = (GrantId::random(), FamilySecret::random());
                 let token = RefreshToken { owner: owner.id(), grant: id, generation: 1, family_secret };
                 let new = self.new_grant(&token, owner.epoch(), &client, access, store);
-                let mut new = NewGrant { delivery, from: from.clone(), ..new };
+                let settles = Some(sign_in.ticket.clone());
+                let mut new = NewGrant { settles, delivery, from: from.clone(), ..new };
                 let live = create(&mut new, owner.subject().clone(), InvalidGrant::Password, store).await?;
                 self.answer(&client.id, &token, &live, client.may_use(GrantType::RefreshToken), "granted")
             }
@@ -265,6 +267,7 @@ impl Issuer {
             grace_ms,
             access_token_lifetime_ms: self.access_token_lifetime_ms,
             from: Origin::default(),
+            settles: None,
             deadline: store.deadline(),
         }
     }

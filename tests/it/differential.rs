@@ -145,6 +145,7 @@ async fn new_grant(store: &dyn Store, delivery: Delivery) -> (NewGrant, OwnerRec
     };
     store.create_owner(&owner).await.unwrap();
     let grant = NewGrant {
+        settles: None,
         id: GrantId::random(),
         owner: owner.id(),
         owner_epoch: owner.epoch,

@@ -10,9 +10,9 @@ use regrant::{
     ids::{ClientId, GrantId, Subject, Username},
     scope::Scope,
     store::{
-        Changed, Created, Delivery, GrantCreation, GrantRecord, GrantStatus, LiveGrant, MAX_GRANTS_PER_OWNER, NewGrant,
-        Origin, OwnerChange, OwnerRecord, OwnerSearch, OwnerStatus, Presented, Refusal, RevocationReason, Rotation,
-        RotationPolicy, SealedKey, Store,
+        Changed, Created, Delivery, GrantCreation, GrantRecord, GrantStatus, LiveGrant, LoginAdmission, LoginAttempt,
+        MAX_GRANTS_PER_OWNER, NewGrant, Origin, OwnerChange, OwnerRecord, OwnerSearch, OwnerStatus, Presented, Refusal,
+        RevocationReason, Rotation, RotationPolicy, SealedKey, Store,
     },
 };
 use tokio::task::JoinSet;
@@ -45,6 +45,7 @@ impl Fixture {
 
     fn new_grant(&self) -> NewGrant {
         NewGrant {
+            settles: None,
             id: GrantId::random(),
             owner: self.owner.id(),
             owner_epoch: self.owner.epoch,
@@ -199,6 +200,35 @@ fn new_client(clock: &Clock) -> Client {
         created_at: clock.now(),
         demo: true,
     }
+}
+
+async fn a_grant_settles_the_login_it_comes_of(store: Arc<dyn Store>, clock: Clock) {
+    let f = Fixture::new(store, clock).await;
+    let attempt = async || {
+        let (address, deadline) = ("home".to_owned(), f.store.deadline());
+        let attempt = LoginAttempt { owner: f.owner.id(), address, device: None, deadline };
+        f.store.attempt_login(&attempt).await.unwrap()
+    };
+    let admitted = async || match attempt().await {
+        LoginAdmission::Admitted { ticket, .. } => ticket,
+        other => panic!("not admitted: {other:?}"),
+    };
+    let first = admitted().await;
+    assert!(!first.trusted);
+    let grant = NewGrant { settles: Some(first), ..f.new_grant() };
+    f.create(&grant).await;
+    let second = admitted().await;
+    assert!(second.trusted, "the owner has signed in from there");
+    // The same command once more settles nothing: twenty may be under way at once.
+    f.create(&grant).await;
+    for _ in 1..20 {
+        admitted().await;
+    }
+    assert_eq!(attempt().await, LoginAdmission::Refused { retry_after_ms: 1_000 });
+    // The password was right, though there is no grant.
+    let too_late = NewGrant { settles: Some(second), owner_epoch: f.owner.epoch + 1, ..f.new_grant() };
+    assert_eq!(f.store.create_grant(&too_late).await.unwrap(), GrantCreation::OwnerChanged);
+    admitted().await;
 }
 
 async fn a_token_of_cookie_mode_is_accepted_from_a_cookie_only(store: Arc<dyn Store>, clock: Clock) {
@@ -873,6 +903,7 @@ macro_rules! contract {
 pub(crate) use contract;
 
 contract! {
+    a_grant_settles_the_login_it_comes_of,
     a_grant_is_created_and_read_back,
     a_token_of_cookie_mode_is_accepted_from_a_cookie_only,
     the_first_access_token_does_not_outlive_the_grant,

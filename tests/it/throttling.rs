@@ -30,7 +30,7 @@ on_both_stores!(
     a_refresh_goes_on_while_its_owner_is_throttled,
     a_network_that_guesses_at_many_accounts_is_shut_out,
     every_door_to_a_password_says_429,
-    a_login_costs_one_command_to_count_and_one_to_settle,
+    a_login_costs_two_commands,
 );
 
 const GUESS: &[(&str, &str)] = &[("grant_type", "password"), ("password", "not the password")];
@@ -279,7 +279,7 @@ async fn every_door_to_a_password_says_429(on: On) {
     assert_throttled(&Answer::of(request.header("x-forwarded-for", "203.0.0.99")).await);
 }
 
-async fn a_login_costs_one_command_to_count_and_one_to_settle(on: On) {
+async fn a_login_costs_two_commands(on: On) {
     if let On::Embedded = on {
         return;
     }
@@ -298,9 +298,9 @@ async fn a_login_costs_one_command_to_count_and_one_to_settle(on: On) {
         .lines()
         .filter(of_clients)
         .map(|line| line.split_once("calls=").unwrap().1.split_once(',').unwrap().0.parse::<u32>().unwrap());
-    // Counting reads the owner as well; then settling, then the grant. HGETALL is a script's own.
+    // Counting reads the owner as well, and the grant settles. HGETALL is a script's own.
     let scripts: u32 = calls.clone().sum();
-    assert_eq!(scripts - 1, 3, "{statistics}");
+    assert_eq!(scripts - 1, 2, "{statistics}");
 }
 
 /// The two stores decide alike, and as the rule in `store/throttle.rs`.

@@ -8,14 +8,15 @@ use rusqlite::{Connection, Row, named_params, params};
 use super::{
     EmbeddedStore, owners,
     schema::{corrupt, time, to_integer, to_number},
+    throttle,
 };
 use crate::{
     clock::Timestamp,
     ids::{ClientId, GrantId, OwnerId},
     scope::Scope,
     store::{
-        Changed, Delivery, GrantCreation, GrantRecord, GrantStatus, GrantStore, MAX_GRANTS_PER_OWNER, NewGrant, Origin,
-        OwnerStatus, Presented, RevocationReason, Rotation, StoreError, TOMBSTONE_MS,
+        Changed, Delivery, GrantCreation, GrantRecord, GrantStatus, GrantStore, LoginOutcome, MAX_GRANTS_PER_OWNER,
+        NewGrant, Origin, OwnerStatus, Presented, RevocationReason, Rotation, StoreError, TOMBSTONE_MS,
         decide::{Delta, decide},
     },
 };
@@ -95,18 +96,22 @@ fn create_grant(connection: &Connection, grant: &NewGrant, now: Timestamp) -> Re
     if now > grant.deadline {
         return Ok(GrantCreation::TooLate { now });
     }
+    if let Some(stored) = load_grant(connection, grant.owner, grant.id)? {
+        // The same command once more: its first answer was lost.
+        if stored.family_hash == grant.family_hash {
+            let overflow = overflow(connection, grant.owner, grant.id, now)?;
+            return Ok(GrantCreation::Stored { now: stored.created_at, overflow });
+        }
+        return Err(StoreError::Corrupt("another grant has the identifier of a new one".to_owned()));
+    }
+    if let Some(ticket) = &grant.settles {
+        throttle::settle(connection, grant.owner, ticket, LoginOutcome::Succeeded, now)?;
+    }
     let owner = owners::load_owner(connection, grant.owner)?;
     if !owner.is_some_and(|owner| owner.status == OwnerStatus::Active && owner.epoch == grant.owner_epoch) {
         return Ok(GrantCreation::OwnerChanged);
     }
     let overflow = overflow(connection, grant.owner, grant.id, now)?;
-    if let Some(stored) = load_grant(connection, grant.owner, grant.id)? {
-        // The same command once more: its first answer was lost.
-        if stored.family_hash == grant.family_hash {
-            return Ok(GrantCreation::Stored { now: stored.created_at, overflow });
-        }
-        return Err(StoreError::Corrupt("another grant has the identifier of a new one".to_owned()));
-    }
     let absolute_expiry = now.plus(grant.absolute_ms);
     let record = GrantRecord {
         status: GrantStatus::Active,

@@ -24,14 +24,20 @@ impl ThrottleStore for EmbeddedStore {
         outcome: LoginOutcome,
     ) -> Result<(), StoreError> {
         let ticket = ticket.clone();
-        self.writer
-            .write(move |connection, now| {
-                let mut account = load(connection, owner, now)?;
-                account.settle(&ticket, outcome, now);
-                save(connection, owner, &account)
-            })
-            .await
+        self.writer.write(move |connection, now| settle(connection, owner, &ticket, outcome, now)).await
     }
+}
+
+pub(super) fn settle(
+    connection: &Connection,
+    owner: OwnerId,
+    ticket: &LoginTicket,
+    outcome: LoginOutcome,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut account = load(connection, owner, now)?;
+    account.settle(ticket, outcome, now);
+    save(connection, owner, &account)
 }
 
 fn count(connection: &Connection, attempt: &LoginAttempt, now: Timestamp) -> Result<LoginAdmission, StoreError> {

@@ -15,6 +15,16 @@ use crate::{
 };
 
 impl RedisStore {
+    async fn read_client(&self, id: &ClientId) -> Result<Option<Arc<Client>>, StoreError> {
+        let mark = self.clients.mark();
+        let json: Option<String> = self.connection.query(cmd("HGET").arg(keys::client(id)).arg("j")).await?;
+        let client = json.as_deref().map(parse_client).transpose()?;
+        if let Some(client) = &client {
+            self.clients.keep(mark, client);
+        }
+        Ok(client)
+    }
+
     /// Creates (`expected` is empty), replaces or deletes (`json` is empty) a client. All but a creation may end access,
     /// which no failover may give back.
     async fn write_client(&self, id: &ClientId, expected: &str, version: u64, json: &str) -> Result<bool, StoreError> {
@@ -46,16 +56,11 @@ impl ClientStore for RedisStore {
     }
 
     async fn client(&self, id: &ClientId) -> Result<Option<Arc<Client>>, StoreError> {
-        if let Some(client) = self.clients.get(id) {
-            return Ok(Some(client));
+        match self.clients.get(id) {
+            Some(client) => Ok(Some(client)),
+            // In a box: the way there is hardly ever taken, and every request would carry the room for it.
+            None => Box::pin(self.read_client(id)).await,
         }
-        let mark = self.clients.mark();
-        let json: Option<String> = self.connection.query(cmd("HGET").arg(keys::client(id)).arg("j")).await?;
-        let client = json.as_deref().map(parse_client).transpose()?;
-        if let Some(client) = &client {
-            self.clients.keep(mark, client);
-        }
-        Ok(client)
     }
 
     async fn replace_client(&self, client: &Client) -> Result<Changed, StoreError> {

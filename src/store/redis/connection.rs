@@ -36,7 +36,8 @@ use crate::{
 pub(super) const COMMAND_MS: u64 = 500;
 /// The same as a duration; it limits a connection's making as well.
 pub(super) const COMMAND: Duration = Duration::from_millis(COMMAND_MS);
-/// Before a server is asked again that could not answer yet.
+/// Before a server is asked again that could not answer yet. What waits, and all that happens seldom, is in boxes below:
+/// every request would carry the room for it.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How often a server is asked again that is loading, demoted or cut off: nothing to wait for long.
 const RETRIES: u32 = 2;
@@ -208,12 +209,12 @@ impl Connection {
             Err(Trouble::Refused(text)) => return Err(StoreError::Unavailable(text)),
             Err(Trouble::Unknown(text)) => text,
             Err(Trouble::Unsent(text)) => {
-                tokio::time::sleep(PAUSE).await;
+                Box::pin(tokio::time::sleep(PAUSE)).await;
                 text
             }
         };
         tracing::debug!(failure, "trying again");
-        self.attempt(slot, whole, call, durably).await.map_err(|trouble| match trouble {
+        Box::pin(self.attempt(slot, whole, call, durably)).await.map_err(|trouble| match trouble {
             Trouble::Unsent(text) | Trouble::Unknown(text) | Trouble::Refused(text) => StoreError::Unavailable(text),
         })
     }
@@ -239,7 +240,7 @@ impl Connection {
                 Ok(line) => line,
                 Err(text) => {
                     // Perhaps another server has taken its place.
-                    self.look_within(PAUSE * 5).await;
+                    Box::pin(self.look_within(PAUSE * 5)).await;
                     return Err(Trouble::Unsent(text));
                 }
             };
@@ -249,7 +250,7 @@ impl Connection {
             let connection = line.connection();
             failpoint::pass_soon("request written");
             let answer = if asking {
-                call.send(&mut Asking(connection), deadline).await
+                Box::pin(call.send(&mut Asking(connection), deadline)).await
             } else {
                 call.send(connection, deadline).await
             };
@@ -271,7 +272,7 @@ impl Connection {
                 }
                 // While its time runs, it may still be carried out.
                 self.look_soon();
-                tokio::time::sleep_until(end).await;
+                Box::pin(tokio::time::sleep_until(end)).await;
                 return Err(Trouble::Unknown(text));
             };
             match kind {
@@ -284,7 +285,7 @@ impl Connection {
                 }
                 // Half of the keys are here, half there: a matter of milliseconds.
                 ServerErrorKind::TryAgain | ServerErrorKind::Moved | ServerErrorKind::Ask => {
-                    tokio::time::sleep(PAUSE).await;
+                    Box::pin(tokio::time::sleep(PAUSE)).await;
                     hops = 0;
                 }
                 // Forgotten between its loading and its run.
@@ -299,7 +300,7 @@ impl Connection {
                     if kind == ServerErrorKind::ReadOnly {
                         node.abandon();
                     }
-                    tokio::join!(tokio::time::sleep(PAUSE), self.look_within(PAUSE * 5));
+                    Box::pin(async { tokio::join!(tokio::time::sleep(PAUSE), self.look_within(PAUSE * 5)) }).await;
                 }
                 _ => return Err(Trouble::Refused(text)),
             }
@@ -311,7 +312,7 @@ impl Connection {
 
     async fn line(&self, node: &Node, durably: bool) -> Result<Line, String> {
         if durably {
-            node.dedicated(self.topology.replicas_at_least()).await.map(Line::Dedicated)
+            Box::pin(node.dedicated(self.topology.replicas_at_least())).await.map(Line::Dedicated)
         } else {
             node.shared().await.map(Line::Shared).map_err(|error| format!("{}: {error}", node.address))
         }
@@ -357,11 +358,10 @@ impl Connection {
     /// A script that came after its deadline answers its server's time: our estimate was wrong.
     fn correct_time(&self, node: &Node, value: &Value) {
         let Value::Array(values) = value else { return };
-        let [Value::BulkString(code), Value::BulkString(time), ..] = values.as_slice() else { return };
-        if code != b"TL" {
-            return;
-        }
-        if let Ok(now) = std::str::from_utf8(time).unwrap_or_default().parse() {
+        let [Value::BulkString(code), time, ..] = values.as_slice() else { return };
+        if code == b"TL"
+            && let Ok(now) = i64::from_redis_value_ref(time)
+        {
             self.store_ahead_ms.store(node.learn(now), Ordering::Relaxed);
         }
     }

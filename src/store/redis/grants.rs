@@ -8,6 +8,7 @@ use redis::{Value, cmd};
 use super::{
     RedisStore, changed, keys,
     records::{self, Reply, join_audience},
+    throttle::settlement,
 };
 use crate::{
     ids::{GrantId, OwnerId},
@@ -52,7 +53,7 @@ impl GrantStore for RedisStore {
             .connection
             .run(&keys::grant(grant.owner, grant.id), grant.deadline, |deadline| {
                 let mut call = self.scripts.create_grant.key(keys::grant(grant.owner, grant.id));
-                call.key(keys::owner(grant.owner)).key(keys::grants_of(grant.owner));
+                call.key(keys::owner(grant.owner)).key(keys::grants_of(grant.owner)).key(keys::throttle(grant.owner));
                 call.arg(deadline.0).arg(self.connection.clock_offset_ms());
                 call.arg(grant.id.to_string()).arg(grant.owner_epoch);
                 call.arg(grant.family_hash.as_slice()).arg(grant.key_id);
@@ -62,6 +63,9 @@ impl GrantStore for RedisStore {
                 call.arg(grant.access_token_lifetime_ms).arg(MAX_GRANTS_PER_OWNER);
                 call.arg(records::cookie_mode(grant.delivery));
                 call.arg(&grant.from.address).arg(&grant.from.agent);
+                if let Some(ticket) = &grant.settles {
+                    settlement(&mut call, ticket);
+                }
                 call
             })
             .await?;
@@ -103,7 +107,7 @@ impl GrantStore for RedisStore {
         if matches!(rotation, Rotation::Replayed { .. }) {
             // The grant is revoked; the client hears of it when no failover can bring it back.
             let key = keys::grant(presented.owner, presented.grant);
-            self.connection.run_durably::<i64>(&key, |_| self.scripts.confirm_revoked.key(&key)).await?;
+            Box::pin(self.connection.run_durably::<i64>(&key, |_| self.scripts.confirm_revoked.key(&key))).await?;
         }
         Ok(rotation)
     }

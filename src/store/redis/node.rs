@@ -94,9 +94,13 @@ impl Node {
 
     /// The connection that all requests share.
     pub(super) async fn shared(&self) -> RedisResult<Shared> {
-        if let Some(shared) = self.current() {
-            return Ok(shared);
+        match self.current() {
+            Some(shared) => Ok(shared),
+            None => Box::pin(self.made_anew()).await,
         }
+    }
+
+    async fn made_anew(&self) -> RedisResult<Shared> {
         let seen = self.attempts.load(Ordering::Acquire);
         let _turn = self.connecting.lock().await;
         if let Some(shared) = self.current() {

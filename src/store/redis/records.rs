@@ -157,7 +157,7 @@ pub(super) fn owner_fields(owner: &OwnerRecord) -> Vec<Vec<u8>> {
     fields
 }
 
-/// The answer of a script: texts, one after the other.
+/// The answer of a script: texts and whole numbers, one after the other.
 pub(super) struct Reply {
     values: std::vec::IntoIter<Value>,
     /// The code.
@@ -194,12 +194,17 @@ impl Reply {
         Ok(fields)
     }
 
-    pub(super) fn number<T: FromStr>(&mut self) -> Result<T, StoreError> {
-        self.text()?.parse().map_err(|_| corrupt("answer is not a number"))
+    pub(super) fn number<T: FromStr + TryFrom<i64>>(&mut self) -> Result<T, StoreError> {
+        let number = match self.values.next() {
+            Some(Value::Int(number)) => T::try_from(number).ok(),
+            Some(Value::BulkString(digits)) => str::from_utf8(&digits).ok().and_then(|digits| digits.parse().ok()),
+            _ => None,
+        };
+        number.ok_or_else(|| corrupt("answer is not a number"))
     }
 
     fn time(&mut self) -> Result<Timestamp, StoreError> {
-        self.number().map(Timestamp)
+        self.number::<i64>().map(Timestamp)
     }
 
     pub(super) fn texts(&mut self) -> Result<Vec<String>, StoreError> {

@@ -34,7 +34,7 @@ impl Scripts {
     pub(super) fn new() -> Self {
         Self {
             rotate: Script::new(include_str!("lua/rotate.lua")),
-            create_grant: Script::new(include_str!("lua/create_grant.lua")),
+            create_grant: Script::new(concat!(include_str!("lua/settle.lua"), include_str!("lua/create_grant.lua"))),
             revoke_grant: Script::new(include_str!("lua/revoke_grant.lua")),
             revoke_grants: Script::new(include_str!("lua/revoke_grants.lua")),
             confirm_revoked: Script::new(include_str!("lua/confirm_revoked.lua")),
@@ -57,7 +57,7 @@ impl Scripts {
             poll_device: Script::new(include_str!("lua/poll_device.lua")),
             count_attempt: Script::new(include_str!("lua/count_attempt.lua")),
             attempt_login: Script::new(include_str!("lua/attempt_login.lua")),
-            settle_login: Script::new(include_str!("lua/settle_login.lua")),
+            settle_login: Script::new(concat!(include_str!("lua/settle.lua"), include_str!("lua/settle_login.lua"))),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Guesses of passwords in Redis: a JSON text for each account, in the owner's slot, which expires.
 
 use async_trait::async_trait;
-use redis::Value;
+use redis::{ScriptInvocation, Value};
 
 use super::{RedisStore, keys, records, records::Reply};
 use crate::{
@@ -14,6 +14,12 @@ use crate::{
         },
     },
 };
+
+/// What `lua/settle.lua` needs to know, the outcome aside.
+pub(super) fn settlement(call: &mut ScriptInvocation<'_>, ticket: &LoginTicket) {
+    call.arg(&ticket.source).arg(i32::from(ticket.trusted));
+    call.arg(LONGEST_WAIT_MS).arg(STRANGERS_INTERVAL_MS).arg(TRUST_MS).arg(MAX_TRUSTED);
+}
 
 #[async_trait]
 impl ThrottleStore for RedisStore {
@@ -64,8 +70,8 @@ impl ThrottleStore for RedisStore {
         };
         let prepare = |_| {
             let mut call = self.scripts.settle_login.key(&key);
-            call.arg(self.connection.clock_offset_ms()).arg(&ticket.source).arg(i32::from(ticket.trusted)).arg(word);
-            call.arg(LONGEST_WAIT_MS).arg(STRANGERS_INTERVAL_MS).arg(TRUST_MS).arg(MAX_TRUSTED);
+            call.arg(self.connection.clock_offset_ms()).arg(word);
+            settlement(&mut call, ticket);
             call
         };
         self.connection.run::<i64>(&key, self.connection.deadline(), prepare).await.map(drop)

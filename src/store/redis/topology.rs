@@ -87,7 +87,7 @@ impl Topology {
         if let Some(node) = known() {
             return Ok(node);
         }
-        self.look().await?;
+        Box::pin(self.look()).await?;
         known().ok_or_else(|| format!("no server has the slot {slot} of the cluster"))
     }
 

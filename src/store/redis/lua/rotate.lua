@@ -16,14 +16,14 @@
 -- allow-oom: a full store must not log out those who are signed in; nothing here grows but a revocation, which soon goes.
 local T = redis.call('TIME')
 local now = T[1] * 1000 + math.floor(T[2] / 1000) + tonumber(ARGV[11])
-local function text(n) return string.format('%.0f', n) end -- Lua would write 1.7e+12
-if now > tonumber(ARGV[5]) then return {'TL', text(now)} end
-local g = redis.call('HMGET', KEYS[1], 'st', 'fh', 'gen', 'k', 'tr', 'abs', 'idl', 'grw', 'cid', 'ue', 'ce', 'sc', 'au', 'atx', 'cu', 'rr', 'cm')
-if not g[1] then return {'NF', text(now)} end
-if g[2] ~= ARGV[1] then return {'WF', text(now)} end
-if g[9] ~= ARGV[3] then return {'WC', text(now), g[9]} end
-if (g[17] or '0') ~= ARGV[12] then return {'WD', text(now)} end
-if g[1] == 'R' then return {'RV', text(now), g[16]} end
+if now > tonumber(ARGV[5]) then return {'TL', now} end
+local g = redis.call('HMGET', KEYS[1], 'st', 'fh', 'gen', 'k', 'tr', 'abs', 'idl', 'grw', 'cid', 'ue', 'ce', 'sc', 'au', 'atx',
+  'cu', 'cm')
+if not g[1] then return {'NF', now} end
+if g[2] ~= ARGV[1] then return {'WF', now} end
+if g[9] ~= ARGV[3] then return {'WC', now, g[9]} end
+if (g[16] or '0') ~= ARGV[12] then return {'WD', now} end
+if g[1] == 'R' then return {'RV', now, redis.call('HGET', KEYS[1], 'rr')} end
 local since = tonumber(g[5])
 if now < since then now = since end -- a grant's clock never runs backwards
 local atx = tonumber(g[14])
@@ -31,16 +31,16 @@ local atx = tonumber(g[14])
 local function revoke(reason)
   local forget = now + tonumber(ARGV[10])
   if atx > forget then forget = atx end
-  redis.call('HSET', KEYS[1], 'st', 'R', 'rr', reason, 'rt', text(now), 'rip', ARGV[14], 'rua', ARGV[15])
-  redis.call('PEXPIREAT', KEYS[1], text(forget - tonumber(ARGV[11])))
+  redis.call('HSET', KEYS[1], 'st', 'R', 'rr', reason, 'rt', now, 'rip', ARGV[14], 'rua', ARGV[15])
+  redis.call('PEXPIREAT', KEYS[1], forget - tonumber(ARGV[11]))
 end
 
 local u = redis.call('HMGET', KEYS[2], 'st', 'ue', 'sub')
-if u[1] ~= 'A' or u[2] ~= g[10] then revoke('owner') return {'RV', text(now), 'owner'} end
-if g[11] ~= ARGV[4] then revoke('client_epoch') return {'RV', text(now), 'client_epoch'} end
+if u[1] ~= 'A' or u[2] ~= g[10] then revoke('owner') return {'RV', now, 'owner'} end
+if g[11] ~= ARGV[4] then revoke('client_epoch') return {'RV', now, 'client_epoch'} end
 local abs, idle = tonumber(g[6]), tonumber(g[7])
 local function expiry(t) if t + idle < abs then return t + idle end return abs end
-if now >= expiry(since) then return {'XP', text(now)} end
+if now >= expiry(since) then return {'XP', now} end
 
 local given, current = tonumber(ARGV[2]), tonumber(g[3])
 local code, generation, key, start, in_place = nil, current, g[4], since, false
@@ -55,7 +55,7 @@ else
   local reason = 'replay'
   if given > current then reason = 'future' end
   revoke(reason)
-  return {'RP', text(now), reason, text(current)}
+  return {'RP', now, reason, current}
 end
 
 local function within(requested, granted)
@@ -64,18 +64,19 @@ local function within(requested, granted)
   end
   return true
 end
-if not within(ARGV[9], g[12]) then return {'SC', text(now)} end
-if not within(ARGV[13], g[13] or '') then return {'AU', text(now)} end
+if ARGV[9] ~= '' and not within(ARGV[9], g[12]) then return {'SC', now} end
+if ARGV[13] ~= '' and not within(ARGV[13], g[13] or '') then return {'AU', now} end
 
+local expires = expiry(start)
 if code == 'RT' then
   redis.call('HINCRBY', KEYS[1], 'nr', 1)
 else
   local access = start + tonumber(ARGV[6])
   if access > abs then access = abs end
   if atx > access then access = atx end
-  redis.call('HSET', KEYS[1], 'gen', text(generation), 'k', key, 'tr', text(start), 'atx', text(access),
+  redis.call('HSET', KEYS[1], 'gen', generation, 'k', key, 'tr', start, 'atx', access,
     'ip', ARGV[14], 'ua', ARGV[15])
   if in_place then redis.call('HSET', KEYS[1], 'cu', '1') elseif g[15] then redis.call('HDEL', KEYS[1], 'cu') end
-  redis.call('PEXPIREAT', KEYS[1], text(expiry(start) - tonumber(ARGV[11])))
+  redis.call('PEXPIREAT', KEYS[1], expires - tonumber(ARGV[11]))
 end
-return {code, text(now), text(generation), key, text(start), text(expiry(start)), g[6], g[12], g[13] or '', u[3]}
+return {code, now, generation, key, start, expires, g[6], g[12], g[13] or '', u[3]}

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use poem::{
     FromRequest, IntoResponse, Request, RequestBody, Response,
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, header},
 };
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions,
@@ -86,8 +86,7 @@ impl Browser {
 
     /// Where the request came from, to be kept.
     pub fn origin(&self) -> Origin {
-        let agent = self.context.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
-        Origin::new(self.context.address, agent)
+        self.context.origin().clone()
     }
 
     /// Checks a username and a password, in a task of its own: who hangs up must not get around the counting.

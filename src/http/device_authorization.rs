@@ -164,7 +164,7 @@ async fn answer(
     if app.store.count_attempt(bucket, WINDOW_MS).await? > STARTS {
         return Err(TokenError::TemporarilyUnavailable("too many device authorizations from one address".into()));
     }
-    device_code::start(&access, &client, context.origin(), app).await
+    device_code::start(&access, &client, context.origin().clone(), app).await
 }
 
 fn render(started: &StartedDevice, issuer: &str) -> Response {

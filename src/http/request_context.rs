@@ -32,6 +32,7 @@ pub struct RequestContext {
     pub client: ClientSlot,
     /// What kind of grant is asked for, once that is known.
     pub grant_type: Arc<OnceLock<&'static str>>,
+    origin: OnceLock<Origin>,
 }
 
 /// Filled once the client is known, so that the log names it also when the request fails later.
@@ -61,6 +62,7 @@ impl RequestContext {
             headers: request.headers().clone(),
             client: ClientSlot::default(),
             grant_type: Arc::default(),
+            origin: OnceLock::new(),
         }
     }
 
@@ -73,8 +75,9 @@ impl RequestContext {
     }
 
     /// Where the request came from, as a grant remembers it.
-    pub fn origin(&self) -> Origin {
-        Origin::new(self.address, self.headers.get(USER_AGENT).map_or(b"", HeaderValue::as_bytes))
+    pub fn origin(&self) -> &Origin {
+        let agent = || self.headers.get(USER_AGENT).map_or(b"".as_slice(), HeaderValue::as_bytes);
+        self.origin.get_or_init(|| Origin::new(self.address, agent()))
     }
 }
 

@@ -105,7 +105,7 @@ async fn answer(context: &RequestContext, form: FormBody<RevocationForm>, app: &
     let client = authentication::authenticate(credentials, app.store.as_ref(), app.store.now()).await?;
     context.client.set(client.id.clone());
     let token = SecretText::new(form.take("token").ok_or(InvalidRequest::Missing("token"))?);
-    Ok(app.issuer.revoke(&token, &client, &context.origin(), app.store.as_ref()).await?)
+    Ok(app.issuer.revoke(&token, &client, context.origin(), app.store.as_ref()).await?)
 }
 
 fn log(context: &RequestContext, outcome: &Result<Revoked, TokenError>) {

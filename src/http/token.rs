@@ -87,7 +87,7 @@ async fn answer(context: &RequestContext, body: FormBody<TokenForm>, app: &App) 
     let request = request?;
     context.grant_type.get_or_init(|| request.kind());
     tracing::debug!(request_id = context.request_id, ?request, "token request understood");
-    let grant = grant::validate(request, client, &context.origin(), context.source(), app).await?;
+    let grant = grant::validate(request, client, context.origin(), context.source(), app).await?;
     issue(grant, Delivery::Body, context, app).await
 }
 
@@ -103,7 +103,7 @@ pub(super) async fn issue(
         _ => None,
     };
     let (store, origin) = (app.store.as_ref(), context.origin());
-    let outcome = app.issuer.issue(grant, delivery, &origin, store).await;
+    let outcome = app.issuer.issue(grant, delivery, origin, store).await;
     if let (Err(TokenError::InvalidGrant(_)), Some(token)) = (&outcome, presented) {
         let why = app.issuer.explain(&token, store).await.unwrap_or_else(|error| error.to_string());
         let (request_id, agent, grant, generation) =
@@ -124,8 +124,10 @@ fn render(issued: IssuedTokens) -> Response {
         refresh_token,
         refresh_token_expires_in,
     };
-    let body = serde_json::to_vec(&body).unwrap_or_default();
-    let mut response = Response::builder().status(StatusCode::OK).content_type("application/json").body(body);
+    // Writing to memory can't fail.
+    let mut text = Vec::with_capacity(1024);
+    drop(serde_json::to_writer(&mut text, &body));
+    let mut response = Response::builder().status(StatusCode::OK).content_type("application/json").body(text);
     no_store(&mut response);
     response
 }

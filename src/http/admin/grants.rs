@@ -144,7 +144,7 @@ impl AdminGrantsEndpoint {
         let revoke = move |at: Arc<Admitted>| async move {
             let store = at.app.store.as_ref();
             let (owner, id, _) = find(&grant_id, username.as_deref(), &at.app).await?;
-            let record = grants::revoke(&owner, id, &at.context.origin(), store, &at.operator()).await?;
+            let record = grants::revoke(&owner, id, at.context.origin(), store, &at.operator()).await?;
             Ok(explanation::describe(id, &owner, &record, store.now()))
         };
         admitted.act(StatusCode::OK, revoke).await.into()

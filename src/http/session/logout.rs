@@ -97,7 +97,7 @@ async fn try_end(
     let name = cookie_name(&client_id);
     let token = presented(&context.headers, &name)?;
     if let Some(token) = token.filter(|_| !local) {
-        revoke(&token, &client_id, &context.origin(), app).await?;
+        revoke(&token, &client_id, context.origin(), app).await?;
     }
     Ok(name)
 }

@@ -215,7 +215,7 @@ async fn issue(
     };
     context.grant_type.get_or_init(|| request.kind());
     let source = LoginSource { device: browser::known_device(&context.headers)?, ..context.source() };
-    let grant = grant::validate(request, client, &context.origin(), source, app).await?;
+    let grant = grant::validate(request, client, context.origin(), source, app).await?;
     token::issue(grant, Delivery::Cookie, context, app).await
 }
 

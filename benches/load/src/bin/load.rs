@@ -62,6 +62,9 @@ struct Arguments {
     /// A file with one refresh token a line to begin with, instead of logging in
     #[arg(long)]
     refresh_tokens: Option<std::path::PathBuf>,
+    /// Write the refresh tokens of the end into this file, one a line
+    #[arg(long)]
+    keep_tokens: Option<std::path::PathBuf>,
     /// The name of the JSON member or cookie-free field that carries the refresh token
     #[arg(long, default_value = "refresh_token")]
     token_member: String,
@@ -124,8 +127,12 @@ async fn run(arguments: Rc<Arguments>) -> serde_json::Value {
     tokio::time::sleep(Duration::from_secs_f64(arguments.warm_up)).await;
     record.borrow_mut().counting = true;
     let counted_from = Instant::now();
+    let mut last_tokens = String::new();
     for worker in workers {
-        worker.await.expect("a worker");
+        last_tokens += &(worker.await.expect("a worker") + "\n");
+    }
+    if let Some(file) = &arguments.keep_tokens {
+        std::fs::write(file, last_tokens).expect("the file of tokens");
     }
     let elapsed = counted_from.elapsed().as_secs_f64();
     let record = record.borrow();
@@ -168,17 +175,17 @@ async fn work(
     record: Rc<RefCell<Record>>,
     due: Option<Due>,
     end: Instant,
-) {
+) -> String {
     loop {
         let start = match &due {
             None => Instant::now(),
             Some(due) => match due.lock().await.recv().await {
                 Some(due) => due,
-                None => return,
+                None => return client.refresh_token,
             },
         };
         if due.is_none() && start >= end {
-            return;
+            return client.refresh_token;
         }
         let answered = client.ask(&arguments).await;
         let mut record = record.borrow_mut();

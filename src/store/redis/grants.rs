@@ -49,10 +49,11 @@ impl RedisStore {
 #[async_trait]
 impl GrantStore for RedisStore {
     async fn create_grant(&self, grant: &NewGrant) -> Result<GrantCreation, StoreError> {
+        let key = keys::grant(grant.owner, grant.id);
         let values: Vec<Value> = self
             .connection
-            .run(&keys::grant(grant.owner, grant.id), grant.deadline, |deadline| {
-                let mut call = self.scripts.create_grant.key(keys::grant(grant.owner, grant.id));
+            .run(&key, grant.deadline, |deadline| {
+                let mut call = self.scripts.create_grant.key(&key);
                 call.key(keys::owner(grant.owner)).key(keys::grants_of(grant.owner)).key(keys::throttle(grant.owner));
                 call.arg(deadline.0).arg(self.connection.clock_offset_ms());
                 call.arg(grant.id.to_string()).arg(grant.owner_epoch);
@@ -84,10 +85,11 @@ impl GrantStore for RedisStore {
     }
 
     async fn rotate(&self, presented: &Presented) -> Result<Rotation, StoreError> {
+        let key = keys::grant(presented.owner, presented.grant);
         let values: Vec<Value> = self
             .connection
-            .run(&keys::grant(presented.owner, presented.grant), presented.deadline, |deadline| {
-                let mut call = self.scripts.rotate.key(keys::grant(presented.owner, presented.grant));
+            .run(&key, presented.deadline, |deadline| {
+                let mut call = self.scripts.rotate.key(&key);
                 call.key(keys::owner(presented.owner));
                 call.arg(presented.family_hash.as_slice()).arg(presented.generation);
                 call.arg(presented.client_id.as_str()).arg(presented.client_epoch);
@@ -106,7 +108,6 @@ impl GrantStore for RedisStore {
         let rotation = Reply::parse(values)?.rotation(presented)?;
         if matches!(rotation, Rotation::Replayed { .. }) {
             // The grant is revoked; the client hears of it when no failover can bring it back.
-            let key = keys::grant(presented.owner, presented.grant);
             Box::pin(self.connection.run_durably::<i64>(&key, |_| self.scripts.confirm_revoked.key(&key))).await?;
         }
         Ok(rotation)

@@ -64,6 +64,7 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
     grant_types: ['refresh_token', 'authorization_code'],
     redirect_uris: ['https://app.example/callback'],
     token_endpoint_auth_method: 'client_secret_basic',
+    id_token_signed_response_alg: 'ES256',
   }],
   jwks: { keys: [{ ...JSON.parse(process.env.SIGNING_KEY), alg: 'ES256', use: 'sig' }] },
   cookies: { keys: ['not used here'] },

@@ -46,12 +46,25 @@ impl Pair {
         command
     }
 
+    /// Starts a node, and once more when it could not start, as systemd does: a store that is late refuses the start.
     fn begin(&mut self, node: usize) {
         let port = self.ports[node].number();
-        let mut command = self.command(&["serve"]);
-        command.env("REGRANT_LISTEN", format!("127.0.0.1:{port}")).stdout(Stdio::null()).stderr(Stdio::null());
-        self.nodes[node] = Some(command.spawn().unwrap());
-        wait_for("serve", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        let log = self.folder.path().join(format!("log{node}"));
+        let start = || {
+            let mut command = self.command(&["serve"]);
+            command.env("REGRANT_LISTEN", format!("127.0.0.1:{port}")).stdout(Stdio::null());
+            command.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap()
+        };
+        let (mut child, mut starts) = (start(), 1);
+        wait_for("serve", || {
+            if child.try_wait().unwrap().is_some() {
+                let why = std::fs::read_to_string(&log).unwrap();
+                assert!(starts < 3, "{why}");
+                (child, starts) = (start(), starts + 1);
+            }
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        self.nodes[node] = Some(child);
     }
 
     /// As an operator stops it: SIGTERM, and it drains.

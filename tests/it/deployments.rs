@@ -67,14 +67,18 @@ impl Port {
     }
 }
 
+/// A Sentinel whose machine stood still for two seconds does nothing for thirty (its TILT mode); what it does then takes a
+/// while as well.
+const PATIENCE: Duration = Duration::from_secs(90);
+
 /// Asks again and again until the answer is yes.
 ///
 /// # Panics
-/// When it is still no after 30 seconds.
+/// When it is still no after [`PATIENCE`].
 pub fn until(what: &str, mut ready: impl FnMut() -> bool) {
     let began = Instant::now();
     while !ready() {
-        assert!(began.elapsed() < Duration::from_secs(30), "{what}: still not after 30 s");
+        assert!(began.elapsed() < PATIENCE, "{what}: still not after {PATIENCE:?}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

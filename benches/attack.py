@@ -11,6 +11,7 @@ Python 3.
 import argparse
 import asyncio
 import base64
+import multiprocessing
 import os
 import random
 import re
@@ -156,16 +157,18 @@ class Refreshing:
         return at(0.99)
 
 
-async def idle(server, seconds):
-    others = Refreshing(server, 40)
-    await others.start()
-    await asyncio.sleep(3)
-    others.report("warm-up")
-    await asyncio.sleep(seconds)
-    before, memory = others.report("before"), server.rss()
+class Address:
+    """What a `Client` needs to know of a server in another process."""
+
+    def __init__(self, port):
+        self.port = port
+
+
+async def idle_and_slow(port, pipe):
+    """10,000 connections that ask once and idle, and 200 clients of one byte a second, until told to count and to close."""
 
     async def hold():
-        client = Client(server)
+        client = Client(Address(port))
         await client.connect()
         await client.send("GET", "/nothing")
         return client
@@ -173,12 +176,13 @@ async def idle(server, seconds):
     began, held = time.perf_counter(), []
     while len(held) < 10_000:
         held += await asyncio.gather(*(hold() for _ in range(50)))
-    print(f"10,000 connections were opened and asked once in {time.perf_counter() - began:.1f} s")
+    pipe.send(f"10,000 connections were opened and asked once in {time.perf_counter() - began:.1f} s")
     statuses = Counter()
 
     async def drip():
+        await asyncio.sleep(random.random())
         while True:
-            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
             start = f"POST /oauth2/token HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\nContent-Length: 900\r\n\r\n"
             body = random.random() < 0.5
             rest = start if body else start[:40]
@@ -194,17 +198,43 @@ async def idle(server, seconds):
             writer.close()
 
     drips = [asyncio.create_task(drip()) for _ in range(200)]
-    others.report("meanwhile")
-    await asyncio.sleep(seconds)
-    during = others.report("during")
-    still = sum(not client.reader.at_eof() for client in held)
-    each = (server.rss() - memory) * 1024 / 10_200
-    print(f"still connected: {still}; {each:.1f} KiB for each connection; slow clients ended: {dict(statuses)}")
+    await asyncio.to_thread(pipe.recv)
+    pipe.send((sum(not client.reader.at_eof() for client in held), dict(statuses)))
+    await asyncio.to_thread(pipe.recv)
     for task in drips:
         task.cancel()
     for client in held:
         client.writer.close()
-    await asyncio.sleep(2)
+    await asyncio.sleep(1)
+
+
+def attacker(port, pipe):
+    asyncio.run(idle_and_slow(port, pipe))
+
+
+async def idle(server, seconds):
+    others = Refreshing(server, 40)
+    await others.start()
+    await asyncio.sleep(3)
+    others.report("warm-up")
+    await asyncio.sleep(seconds)
+    before, memory = others.report("before"), server.rss()
+
+    # In a process of its own, so that its work does not count as the server's.
+    processes = multiprocessing.get_context("spawn")
+    pipe, theirs = processes.Pipe()
+    attack = processes.Process(target=attacker, args=(server.port, theirs))
+    attack.start()
+    print(await asyncio.to_thread(pipe.recv))
+    others.report("meanwhile")
+    await asyncio.sleep(seconds)
+    during = others.report("during")
+    pipe.send("count")
+    still, statuses = await asyncio.to_thread(pipe.recv)
+    each = (server.rss() - memory) * 1024 / 10_200
+    print(f"still connected: {still}; {each:.1f} KiB for each connection; slow clients ended: {statuses}")
+    pipe.send("close")
+    await asyncio.to_thread(attack.join)
     others.report("closing")
     await asyncio.sleep(seconds)
     others.report("after")

@@ -3,19 +3,13 @@
 //!
 //! Not here: which parameters an endpoint knows, see its own file.
 
-use std::{collections::HashMap, io, sync::Arc, time::Duration};
+use std::collections::HashMap;
 
-use http_body_util::{BodyExt as _, LengthLimitError, Limited, combinators::BoxBody};
-use poem::{
-    Request, RequestBody,
-    http::{HeaderMap, header},
-};
+use poem::{Request, RequestBody, http::HeaderMap};
 use zeroize::Zeroizing;
 
-use crate::{App, error::InvalidRequest};
-
-/// The largest body that is read, bytes.
-pub const MAX_BODY_BYTES: usize = 16 * 1024;
+use super::body;
+use crate::error::InvalidRequest;
 
 /// The parameters of a form. Those without a value are left out (RFC 6749 §3.2).
 pub struct Form {
@@ -46,14 +40,7 @@ impl Form {
         if !is_form(request.headers()) {
             return Err(InvalidRequest::ContentType);
         }
-        let body: BoxBody<_, io::Error> = body.take().map_err(|_| InvalidRequest::BodyUnreadable)?.into();
-        let read = Limited::new(body, MAX_BODY_BYTES).collect();
-        let timeout = request.data::<Arc<App>>().map_or(Duration::ZERO, |app| app.body_timeout);
-        match tokio::time::timeout(timeout, read).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(InvalidRequest::BodyTooLarge),
-            Ok(Err(_)) | Err(_) => Err(InvalidRequest::BodyUnreadable),
-        }
+        body::read(request, body).await
     }
 
     /// Parses the text of a form.
@@ -117,10 +104,7 @@ impl Form {
 
 /// Whether the body is said to be a form.
 pub fn is_form(headers: &HeaderMap) -> bool {
-    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    media_type
-        .and_then(|text| text.split(';').next())
-        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
+    body::is(headers, "application/x-www-form-urlencoded")
 }
 
 /// Decodes `+` and percent-escapes; `None` for a broken escape, bytes that are not UTF-8, or a NUL.

@@ -3,12 +3,9 @@
 //!
 //! Not here: what a field means, see the endpoint.
 
-use std::{marker::PhantomData, time::Duration};
+use std::marker::PhantomData;
 
-use poem::{
-    Request, RequestBody,
-    http::{HeaderMap, header},
-};
+use poem::{Request, RequestBody};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaMediaType, MetaRequest, Registry},
@@ -17,15 +14,8 @@ use poem_openapi::{
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::form::MAX_BODY_BYTES;
-use crate::{
-    administration::Refusal,
-    error::{AdminError, InvalidRequest},
-    secret::SecretText,
-};
-
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+use super::body;
+use crate::{administration::Refusal, error::AdminError, secret::SecretText};
 
 /// A body that is documented as `T`: read, but not yet understood.
 pub struct JsonBody<T> {
@@ -141,22 +131,11 @@ impl Fields {
 }
 
 async fn read(request: &Request, body: &mut RequestBody) -> Result<Fields, AdminError> {
-    if !is_json(request.headers()) {
+    if !body::is(request.headers(), "application/json") {
         return Err(Refusal::invalid("Content-Type", "must be application/json").into());
     }
-    let unreadable = || AdminError::Body(InvalidRequest::BodyUnreadable);
-    let reading = body.take().map_err(|_| unreadable())?.into_bytes_limit(MAX_BODY_BYTES);
-    match tokio::time::timeout(BODY_TIMEOUT, reading).await {
-        Ok(Ok(bytes)) => Fields::parse(&Zeroizing::new(Vec::from(bytes))),
-        Ok(Err(poem::error::ReadBodyError::PayloadTooLarge)) => Err(AdminError::Body(InvalidRequest::BodyTooLarge)),
-        Ok(Err(_)) | Err(_) => Err(unreadable()),
-    }
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let kind = media_type.and_then(|text| text.split(';').next());
-    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+    let bytes = body::read(request, body).await.map_err(AdminError::Body)?;
+    Fields::parse(&Zeroizing::new(bytes.into()))
 }
 
 impl<'a, T: Type> ApiExtractor<'a> for JsonBody<T> {

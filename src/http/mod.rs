@@ -7,6 +7,7 @@ mod admin;
 mod admin_page;
 mod asset;
 mod authorize;
+mod body;
 mod browser;
 mod contract;
 pub mod cookies;

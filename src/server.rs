@@ -6,9 +6,12 @@ mod activity;
 mod connections;
 pub mod tls;
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::watch,
+};
 
 use self::{
     connections::{Door, accept},
@@ -28,6 +31,8 @@ const HISTORY_LOOK: Duration = Duration::from_secs(1);
 const MANAGEMENT_CONNECTIONS: usize = 64;
 /// Fewer would serve nobody.
 const LEAST_CONNECTIONS: usize = 16;
+/// Connections that may wait to be accepted; the system may allow fewer (`net.core.somaxconn`).
+const CONNECTING: u32 = 4096;
 /// Files that are open besides connections of the public address: the store, the management address, the log.
 const OTHER_FILES: u64 = 512;
 
@@ -38,6 +43,19 @@ pub struct Listeners {
     pub public: TcpListener,
     /// For health and metrics; never TLS.
     pub management: Option<TcpListener>,
+}
+
+/// Listens on an address, with room for many who connect at once: the standard library's queue holds 128, and whoever finds
+/// it full waits for a second.
+///
+/// # Errors
+/// When the address is taken or is not ours.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restarted server need not wait until the connections of the one before are forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(CONNECTING)
 }
 
 /// Serves until `shutdown` completes, then finishes the requests in flight.

@@ -4,6 +4,7 @@
 //! the target [`AUDIT`], which the log shows as well.
 
 pub mod history;
+mod log_writer;
 pub mod metrics;
 mod otlp;
 pub mod traces;
@@ -20,26 +21,28 @@ use tracing_subscriber::{
     EnvFilter, Layer, filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
+pub use self::log_writer::Log;
 use crate::config::LogFormat;
 
 /// The target of security events: who came in or did not, what was taken away, what was used twice.
 pub const AUDIT: &str = "audit";
 
-/// Starts logging for this process. A second start changes nothing.
+/// Starts logging for this process, until what it returns is dropped. A second start changes nothing.
 ///
 /// # Errors
 /// When the audit log can't be opened.
-pub fn start(format: LogFormat, audit_log: Option<&Path>) -> io::Result<()> {
+pub fn start(format: LogFormat, audit_log: Option<&Path>) -> io::Result<Log> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let (guard, writer) = Log::start()?;
     let colours = io::stderr().is_terminal();
-    let log = fmt::layer().with_writer(io::stderr).with_ansi(colours).with_target(false);
+    let log = fmt::layer().with_writer(writer).with_ansi(colours).with_target(false);
     let log = match format {
         LogFormat::Human => log.boxed(),
         LogFormat::Json => log.json().flatten_event(true).boxed(),
     };
     let audit = audit_log.map(open).transpose()?.map(audit_lines);
     drop(tracing_subscriber::registry().with(log.with_filter(filter)).with(audit).try_init());
-    Ok(())
+    Ok(guard)
 }
 
 /// Starts the audit log alone, for a command that changes something: what else it has to say, it prints.

@@ -11,7 +11,6 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
-use tokio::net::TcpListener;
 
 use super::{Outcome, Refused, asked_to_stop, assemble, start_log};
 use crate::{
@@ -67,7 +66,7 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
             config.listen
         )));
     }
-    let public = TcpListener::bind(config.listen).await.map_err(|error| {
+    let public = server::listen(config.listen).map_err(|error| {
         Refused(format!("cannot listen on {}: {error}. Choose another with --listen", config.listen))
     })?;
     config.listen = public.local_addr()?;
@@ -76,7 +75,7 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
     if config.administrators.is_empty() {
         config.administrators.push("demo".into());
     }
-    start_log(&config)?;
+    let _log = start_log(&config)?;
 
     let secret = match config.secret_file.is_some() || config.secret.is_some() {
         true => config.server_secret()?,
@@ -86,7 +85,7 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
     let app = assemble(&config, &secret, store, FirstKey::Make, true).await?;
     create_demo_records(&app).await?;
 
-    let management = match TcpListener::bind(config.management_listen).await {
+    let management = match server::listen(config.management_listen) {
         Ok(listener) => Some(listener),
         Err(error) => {
             tracing::warn!(address = %config.management_listen, %error, "no health page: the address is taken");

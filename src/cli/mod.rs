@@ -26,7 +26,7 @@ use crate::{
     resource_owner::{BrowserSessions, PasswordKeeper},
     secret::ServerSecret,
     store::{self, Store},
-    telemetry::{self, metrics::Metrics, traces::Traces},
+    telemetry::{self, Log, metrics::Metrics, traces::Traces},
     token::{
         Issuer,
         keys::{FirstKey, SigningKeys},
@@ -224,6 +224,6 @@ fn print_json(value: &impl serde::Serialize) -> Outcome {
     Ok(())
 }
 
-fn start_log(config: &Config) -> Outcome {
+fn start_log(config: &Config) -> Result<Log, Refused> {
     Ok(telemetry::start(config.log_format, config.audit_log.as_deref())?)
 }

@@ -1,7 +1,6 @@
 //! `regrant serve`: production. It starts only when every check of `regrant check` passes.
 
 use clap::Args;
-use tokio::net::TcpListener;
 
 use super::{Outcome, Refused, asked_to_stop, check, start_log};
 use crate::{
@@ -21,7 +20,7 @@ pub(super) struct Flags {
 
 pub(super) async fn run(arguments: Flags) -> Outcome {
     let mut config = Config::read(arguments.settings.config.as_deref())?;
-    start_log(&config)?;
+    let _log = start_log(&config)?;
     let first_key = if arguments.init_keys { FirstKey::Make } else { FirstKey::Refuse };
     let app = check::ready_app(&config, first_key).await?;
     config.limits.connections = server::raise_file_limit(config.limits.connections);
@@ -29,11 +28,10 @@ pub(super) async fn run(arguments: Flags) -> Outcome {
         tracing::warn!("{advice}");
     }
     let stop = asked_to_stop()?;
-    let listen = |address| async move {
-        TcpListener::bind(address).await.map_err(|error| Refused(format!("cannot listen on {address}: {error}")))
-    };
-    let public = listen(config.listen).await?;
-    let management = Some(listen(config.management_listen).await?);
+    let listen =
+        |address| server::listen(address).map_err(|error| Refused(format!("cannot listen on {address}: {error}")));
+    let public = listen(config.listen)?;
+    let management = Some(listen(config.management_listen)?);
     tracing::info!(issuer = app.issuer.url(), listen = %config.listen, management = %config.management_listen, "serving");
     server::run(app, &config, Listeners { public, management }, stop).await?;
     Ok(())

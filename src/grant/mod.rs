@@ -145,16 +145,17 @@ pub async fn validate(
     source: LoginSource,
     app: &App,
 ) -> Result<ValidGrant, TokenError> {
+    // What waits for more than a refresh does is in boxes.
     match request {
         TokenRequest::Password { username, password, access } => {
-            password::validate(&username, &password, &access, client, source, app).await
+            Box::pin(password::validate(&username, &password, &access, client, source, app)).await
         }
         TokenRequest::AuthorizationCode { code, redirect_uri, challenge } => {
             authorization_code::validate(&code, redirect_uri.as_deref(), challenge, client, &app.issuer)
         }
         TokenRequest::ClientCredentials { access } => client_credentials::validate(&access, client, &app.issuer),
         TokenRequest::DeviceCode { device_code, access } => {
-            device_code::validate(&device_code, &access, client, from, app).await
+            Box::pin(device_code::validate(&device_code, &access, client, from, app)).await
         }
         TokenRequest::RefreshToken { refresh_token, access } => {
             refresh_token::validate(&refresh_token, access, client, &app.issuer)

@@ -26,6 +26,7 @@ use super::{
     pages::{Frame, Pages, see_other},
     request_context::RequestContext,
     texts::Language,
+    to_the_end::to_the_end,
 };
 use crate::{
     App,
@@ -34,7 +35,6 @@ use crate::{
     resource_owner::{AuthenticatedOwner, AuthenticationError, BrowserSession, LoginSource},
     secret::SecretText,
     store::Origin,
-    telemetry::traces::carried,
 };
 
 /// The cookie that names a browser session.
@@ -89,7 +89,7 @@ impl Browser {
         self.context.origin().clone()
     }
 
-    /// Checks a username and a password, in a task of its own: who hangs up must not get around the counting.
+    /// Checks a username and a password, to the end: who hangs up must not get around the counting.
     ///
     /// # Errors
     /// [`PageError::Malformed`] for two of the device's cookies at once.
@@ -100,10 +100,11 @@ impl Browser {
     ) -> Result<Result<AuthenticatedOwner, AuthenticationError>, PageError> {
         let (app, source) = (Arc::clone(&self.app), self.source()?);
         let (username, password) = (username.to_owned(), SecretText::new(password.expose().to_owned()));
-        let checked = tokio::spawn(carried(async move {
-            app.passwords.authenticate(app.store.as_ref(), &username, &password, &source).await
-        }));
-        checked.await.map_err(|panic| PageError::Failed(panic.to_string()))
+        let checked =
+            to_the_end(
+                async move { app.passwords.authenticate(app.store.as_ref(), &username, &password, &source).await },
+            );
+        checked.await.map_err(PageError::Failed)
     }
 
     /// Where a guess of a password comes from.

@@ -1,12 +1,20 @@
 //! What stands before every endpoint of the public address: one step after the other, because each layer of the framework
 //! would carry the request and the room for all that follows.
 //!
-//! Not here: what is counted and traced, see `management.rs`.
+//! Not here: what is counted and traced, see `watch.rs`.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    future::ready,
+    net::IpAddr,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+};
 
+use futures_util::{FutureExt as _, future::BoxFuture};
 use poem::{
-    Endpoint, IntoResponse, Request, Response,
+    Endpoint, Request, Response,
+    endpoint::{BoxEndpoint, DynEndpoint},
     http::{Method, StatusCode, header},
 };
 
@@ -18,17 +26,20 @@ use super::{
     pages::Pages,
     request_context::{RequestContext, identify},
     same_site,
+    watch::Watch,
 };
 use crate::{App, error::PageError};
 
 /// The endpoints, and what they share.
-pub struct Front<E> {
+pub struct Front {
+    /// Those that programs call all day, by path and method: no router is asked for them.
+    pub direct: HashMap<String, HashMap<Method, BoxEndpoint<'static>>>,
     /// The paths of the OpenAPI document.
     pub documented: BTreeMap<String, Documented>,
     /// Their endpoints.
-    pub service: E,
+    pub service: BoxEndpoint<'static>,
     /// All others: the document itself, assets, the pages of the documentation.
-    pub routes: E,
+    pub routes: BoxEndpoint<'static>,
     /// Renders what no endpoint answered.
     pub errors: ErrorRenderer,
     /// The server.
@@ -43,33 +54,51 @@ pub struct Front<E> {
     pub trusted: Vec<IpAddr>,
 }
 
-impl<E: Endpoint> Endpoint for Front<E> {
+impl Endpoint for Front {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        let watch = Watch::begin(&self.app, &request);
         let (name, id) = identify(&mut request, &self.trusted);
-        let sharing = Sharing::of(&request);
-        let mut response = match sharing.and_then(Sharing::preflight) {
-            Some(preflight) => preflight,
-            None => self.answer(request).await,
+        let (sharing, direct) = (Sharing::of(&request), self.direct(&request));
+        let answering: BoxFuture<'_, poem::Result<Response>> = match (sharing.and_then(Sharing::preflight), direct) {
+            (Some(preflight), _) => Box::pin(ready(Ok(preflight))),
+            (None, Some((_, endpoint))) => {
+                request.set_data(Arc::clone(&self.app));
+                DynEndpoint::call(endpoint.as_ref(), request)
+            }
+            (None, None) => Box::pin(self.answer(request)),
+        };
+        let answered = watch.record(AssertUnwindSafe(answering).catch_unwind()).await;
+        let mut response = match answered {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => self.refuse(error, None, None),
+            Err(_) => self.refuse(StatusCode::INTERNAL_SERVER_ERROR.into(), None, None),
         };
         if let Some(sharing) = sharing {
             sharing.open(&mut response);
         }
         response.headers_mut().insert(name, id);
+        watch.end(&self.app, &response, direct.map(|(path, _)| path));
         Ok(response)
     }
 }
 
-impl<E: Endpoint> Front<E> {
-    async fn answer(&self, mut request: Request) -> Response {
+impl Front {
+    /// The endpoint that needs no router, and its path.
+    fn direct(&self, request: &Request) -> Option<(&str, &BoxEndpoint<'static>)> {
+        let (path, methods) = self.direct.get_key_value(request.uri().path())?;
+        Some((path, methods.get(request.method())?))
+    }
+
+    async fn answer(&self, mut request: Request) -> poem::Result<Response> {
         if is_home(&request) {
-            return Response::builder().status(StatusCode::SEE_OTHER).header(header::LOCATION, "/docs").finish();
+            return Ok(Response::builder().status(StatusCode::SEE_OTHER).header(header::LOCATION, "/docs").finish());
         }
         if same_site::concerns(&request)
-            && let Some(refused) = Box::pin(same_site::judge(&mut request, &self.app, &self.origins)).await
+            && let Some(refused) = same_site::judge(&mut request, &self.app, &self.origins).await
         {
-            return refused;
+            return Ok(refused);
         }
         let person = RequestContext::of_page_reader(&request);
         let documented = Documented::at(&self.documented, request.uri().path());
@@ -77,10 +106,7 @@ impl<E: Endpoint> Front<E> {
         request.set_data(Arc::clone(&self.app));
         request.set_data(Arc::clone(&self.pages));
         request.set_data(Arc::clone(&self.administrators));
-        match endpoints.call(request).await {
-            Ok(response) => response.into_response(),
-            Err(error) => self.refuse(error, person, documented),
-        }
+        Ok(endpoints.call(request).await.unwrap_or_else(|error| self.refuse(error, person, documented)))
     }
 
     /// Turns what no endpoint answered into an OAuth error, so that no framework text reaches a client.

@@ -36,14 +36,18 @@ mod revocation;
 mod same_site;
 mod session;
 mod texts;
+mod to_the_end;
 mod token;
+mod watch;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use poem::{
-    EndpointExt, IntoEndpoint, Response, Route, endpoint::BoxEndpoint, endpoint::make_sync, get, middleware::CatchPanic,
+    EndpointExt, IntoEndpoint, Response, Route,
+    endpoint::{BoxEndpoint, make_sync},
+    get,
 };
-use poem_openapi::{ContactObject, LicenseObject, OpenApiService, Tags};
+use poem_openapi::{ContactObject, LicenseObject, OpenApi as _, OpenApiService, Tags};
 use serde_json::Value;
 
 use self::{
@@ -58,7 +62,6 @@ use self::{
     introspection::IntrospectionEndpoint,
     login::LoginEndpoint,
     logout::LogoutEndpoint,
-    management::count,
     metadata::MetadataEndpoint,
     openapi::Documented,
     pages::Pages,
@@ -158,10 +161,13 @@ pub fn public(app: &Arc<App>, config: &Config) -> Result<BoxEndpoint<'static, Re
     let pages = Arc::new(pages);
     let routes = if app.demo { demo::mount(routes, Arc::clone(&pages), app.issuer.url()) } else { routes };
     let routes = docs::mount(routes, &document, app.demo);
+    let mut direct = HashMap::new();
+    (TokenEndpoint, RevocationEndpoint, IntrospectionEndpoint).add_routes(&mut direct);
     let front = Front {
+        direct,
         documented: Documented::paths(&document),
-        service: service().into_endpoint().with(CatchPanic::new()),
-        routes: routes.boxed().with(CatchPanic::new()),
+        service: service().into_endpoint(),
+        routes: routes.boxed(),
         errors: ErrorRenderer::new(app.issuer.url()),
         app: Arc::clone(app),
         pages,
@@ -169,6 +175,5 @@ pub fn public(app: &Arc<App>, config: &Config) -> Result<BoxEndpoint<'static, Re
         origins: same_site::Origins::default(),
         trusted: config.trusted_proxies.clone(),
     };
-    let for_count = Arc::clone(app);
-    Ok(front.around(move |next, request| count(next, request, Arc::clone(&for_count))).map_to_response().boxed())
+    Ok(front.boxed())
 }

@@ -13,13 +13,14 @@ use super::{
     credentials,
     error_response::{ErrorRenderer, no_store},
     request_context::RequestContext,
+    to_the_end::to_the_end,
 };
 use crate::{
     App,
     client::authentication,
     error::{InvalidClient, InvalidRequest, TokenError},
     secret::SecretText,
-    telemetry::{AUDIT, traces::carried},
+    telemetry::AUDIT,
     token::revocation::Revoked,
 };
 
@@ -79,14 +80,13 @@ impl RevocationEndpoint {
         _basic: ClientBasic,
         form: FormBody<RevocationForm>,
     ) -> Answer<NoBody> {
-        // A task of its own: a client that hangs up must not stop a revocation half way.
-        let for_task = Arc::clone(app);
-        let answered = tokio::spawn(carried(async move {
-            let outcome = answer(&context, form, &for_task).await;
+        let server = Arc::clone(app);
+        let answered = to_the_end(async move {
+            let outcome = answer(&context, form, &server).await;
             log(&context, &outcome);
             outcome
-        }));
-        let outcome = answered.await.unwrap_or_else(|panic| Err(TokenError::ServerError(panic.to_string())));
+        });
+        let outcome = answered.await.unwrap_or_else(|panic| Err(TokenError::ServerError(panic)));
         let response = match outcome {
             Ok(_) => {
                 let mut response = Response::builder().status(StatusCode::OK).finish();

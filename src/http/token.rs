@@ -24,6 +24,7 @@ use super::{
     form::Form,
     request_context::RequestContext,
     requested_access,
+    to_the_end::to_the_end,
 };
 use crate::{
     App,
@@ -34,10 +35,7 @@ use crate::{
     pkce::CodeChallenge,
     secret::SecretText,
     store::Delivery,
-    telemetry::{
-        AUDIT,
-        traces::{self, carried},
-    },
+    telemetry::{AUDIT, traces},
     token::IssuedTokens,
 };
 
@@ -58,16 +56,15 @@ impl TokenEndpoint {
         _basic: ClientBasic,
         body: FormBody<TokenForm>,
     ) -> Answer<TokenResponse> {
-        // A task of its own: a client that hangs up must not stop an answer between the store and the log.
-        let for_task = Arc::clone(app);
-        let answered = tokio::spawn(carried(async move {
-            let outcome = answer(&context, body, &for_task).await;
-            log(&context, &outcome, &for_task);
+        let server = Arc::clone(app);
+        let answered = to_the_end(async move {
+            let outcome = answer(&context, body, &server).await;
+            log(&context, &outcome, &server);
             outcome
-        }));
+        });
         let outcome = answered.await.unwrap_or_else(|panic| {
             tracing::error!(%panic, "the token endpoint panicked");
-            Err(TokenError::ServerError(panic.to_string()))
+            Err(TokenError::ServerError(panic))
         });
         let response = match outcome {
             Ok(issued) => render(issued),
@@ -105,7 +102,7 @@ pub(super) async fn issue(
     let (store, origin) = (app.store.as_ref(), context.origin());
     let outcome = app.issuer.issue(grant, delivery, origin, store).await;
     if let (Err(TokenError::InvalidGrant(_)), Some(token)) = (&outcome, presented) {
-        let why = app.issuer.explain(&token, store).await.unwrap_or_else(|error| error.to_string());
+        let why = Box::pin(app.issuer.explain(&token, store)).await.unwrap_or_else(|error| error.to_string());
         let (request_id, agent, grant, generation) =
             (&context.request_id, &origin.agent, token.grant, token.generation);
         tracing::info!(target: AUDIT, %request_id, address = origin.address, agent, %grant, generation, why, "refresh token explained");

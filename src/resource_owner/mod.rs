@@ -31,7 +31,7 @@ use crate::{
         Changed, LoginAdmission, LoginAttempt, LoginOutcome, LoginTicket, OwnerChange, OwnerRecord, OwnerStatus, Store,
         StoreError,
     },
-    telemetry::traces::child,
+    telemetry::traces::Waiting,
 };
 
 /// How long a check waits for others of the same account and source.
@@ -218,7 +218,10 @@ impl PasswordKeeper {
             _ => None,
         };
         let password = Password::parse(password.expose()).ok();
-        let verdict = child("hash", self.pool.verify(password, stored)).await?;
+        let waiting = Waiting::begin("hash");
+        let verdict = self.pool.verify(password, stored).await;
+        waiting.end(verdict.is_err());
+        let verdict = verdict?;
 
         let (Some(owner), Verdict::Right { rehash }) = (owner, verdict) else {
             return Err(AuthenticationError::Refused);

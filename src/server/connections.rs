@@ -11,8 +11,8 @@ use hyper_util::{
     server::conn::auto::Builder,
 };
 use poem::{
-    Addr, Endpoint, Request, Response,
-    endpoint::BoxEndpoint,
+    Addr, Request, Response,
+    endpoint::{BoxEndpoint, DynEndpoint},
     http::uri::Scheme,
     web::{LocalAddr, RemoteAddr},
 };
@@ -81,9 +81,9 @@ pub(super) async fn accept(listener: TcpListener, door: Door, mut stopped: watch
         };
         let open = door.app.metrics.connection();
         let ends = Ends { local, peer };
-        let served = Arc::clone(&door).serve(stream, ends, Arc::clone(&builder), stopped.clone());
+        let (door, builder, stopped) = (Arc::clone(&door), Arc::clone(&builder), stopped.clone());
         tokio::spawn(async move {
-            served.await;
+            door.serve(stream, ends, &builder, stopped).await;
             drop((open, permit));
         });
     }
@@ -128,16 +128,16 @@ struct Ends {
 
 impl Door {
     async fn serve(
-        self: Arc<Self>,
+        self: &Arc<Self>,
         stream: TcpStream,
         ends: Ends,
-        builder: Arc<Builder<TokioExecutor>>,
+        builder: &Builder<TokioExecutor>,
         mut stopped: watch::Receiver<bool>,
     ) {
         // Small answers must not wait for more to send.
         drop(stream.set_nodelay(true));
         let Some(tls) = self.tls.clone() else {
-            return self.converse(stream, Scheme::HTTP, ends, &builder, stopped).await;
+            return self.converse(stream, Scheme::HTTP, ends, builder, stopped).await;
         };
         let limit = Duration::from_secs(self.limits.handshake_seconds.into());
         let shaken = tokio::select! {
@@ -148,7 +148,8 @@ impl Door {
         match shaken {
             Ok(Ok(stream)) => {
                 metrics.tls_handshake("succeeded");
-                self.converse(stream, Scheme::HTTPS, ends, &builder, stopped).await;
+                // In a box: a connection without TLS would carry the room for it.
+                Box::pin(self.converse(stream, Scheme::HTTPS, ends, builder, stopped)).await;
             }
             Ok(Err(error)) => {
                 metrics.tls_handshake("failed");
@@ -176,7 +177,7 @@ impl Door {
             let (door, answering) = (Arc::clone(&door), seen.answering(request.version()));
             let request = Request::from((request, local.clone(), remote.clone(), scheme.clone()));
             async move {
-                let response = match door.endpoint.call(request).await {
+                let response = match DynEndpoint::call(door.endpoint.as_ref(), request).await {
                     Ok(response) => response,
                     Err(error) => error.into_response(),
                 };

@@ -10,7 +10,7 @@ use crate::{
     resource,
     scope::Scope,
     store::{
-        GrantRecord, GrantStatus, LiveGrant, Origin, OwnerRecord, OwnerStatus, Presented, Refusal, RevocationReason,
+        GrantRecord, GrantStatus, LiveGrant, Origin, OwnerStanding, OwnerStatus, Presented, Refusal, RevocationReason,
         Rotation, RotationPolicy,
     },
 };
@@ -68,7 +68,7 @@ pub struct Decision {
 /// The rotation protocol. The order of the checks is the policy.
 pub fn decide(
     record: Option<&GrantRecord>,
-    owner: Option<&OwnerRecord>,
+    owner: Option<&OwnerStanding>,
     presented: &Presented,
     now: Timestamp,
 ) -> Decision {
@@ -158,7 +158,7 @@ fn classify(record: &GrantRecord, presented: &Presented, now: Timestamp) -> Resu
 
 fn accept(
     record: &GrantRecord,
-    owner: &OwnerRecord,
+    owner: &OwnerStanding,
     presented: &Presented,
     step: Step,
     (scope, audience): (Scope, Vec<String>),

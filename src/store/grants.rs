@@ -4,7 +4,10 @@
 
 use async_trait::async_trait;
 
-use super::{Changed, Delivery, GrantRecord, LoginTicket, Origin, Presented, RevocationReason, Rotation, StoreError};
+use super::{
+    Changed, Delivery, GrantRecord, LoginTicket, Origin, OwnerStanding, Presented, RevocationReason, Rotation,
+    StoreError,
+};
 use crate::{
     clock::Timestamp,
     ids::{ClientId, GrantId, OwnerId},
@@ -97,6 +100,12 @@ pub trait GrantStore: Send + Sync + 'static {
     -> Result<usize, StoreError>;
     /// Reads one grant, revoked ones included.
     async fn grant(&self, owner: OwnerId, id: GrantId) -> Result<Option<GrantRecord>, StoreError>;
+    /// Reads one grant, and how its owner stands.
+    async fn standing(
+        &self,
+        owner: OwnerId,
+        id: GrantId,
+    ) -> Result<Option<(GrantRecord, Option<OwnerStanding>)>, StoreError>;
     /// Lists the ids of an owner's grants; some may have expired already.
     async fn grants_of(&self, owner: OwnerId) -> Result<Vec<GrantId>, StoreError>;
 }

@@ -41,8 +41,8 @@ pub use self::{
     origin::Origin,
     owners::{OwnerChange, OwnerSearch, OwnerStore},
     records::{
-        Delivery, GrantRecord, GrantStatus, LiveGrant, OwnerRecord, OwnerStatus, Presented, Refusal, RevocationReason,
-        Rotation, RotationPolicy, SealedKey, TOMBSTONE_MS,
+        Delivery, GrantRecord, GrantStatus, LiveGrant, OwnerRecord, OwnerStanding, OwnerStatus, Presented, Refusal,
+        RevocationReason, Rotation, RotationPolicy, SealedKey, TOMBSTONE_MS,
     },
     sessions::{
         LiveSession, MAX_SESSIONS_PER_OWNER, NewSession, SESSION_TOUCH_MS, SessionBeginning, SessionRecord,

@@ -295,6 +295,23 @@ impl OwnerRecord {
     }
 }
 
+/// What a grant needs to know of its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerStanding {
+    /// Whether they may sign in.
+    pub status: OwnerStatus,
+    /// A grant of another epoch is dead.
+    pub epoch: u64,
+    /// The `sub` of their tokens.
+    pub subject: Subject,
+}
+
+impl From<OwnerRecord> for OwnerStanding {
+    fn from(owner: OwnerRecord) -> Self {
+        Self { status: owner.status, epoch: owner.epoch, subject: owner.subject }
+    }
+}
+
 /// Whether a resource owner may sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -6,7 +6,6 @@
 
 use std::{fmt, sync::atomic::AtomicI64};
 
-use super::traces::child;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{
@@ -19,7 +18,9 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::history::History;
+use tokio::time::Instant;
+
+use super::{history::History, traces::Waiting};
 
 /// A token request, as it is counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -61,13 +62,27 @@ impl Default for StoreMeter {
 }
 
 impl StoreMeter {
-    /// Measures an operation.
-    pub async fn measure<T, E>(&self, operation: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        let began = tokio::time::Instant::now();
-        let outcome = child("store", operation).await;
-        self.duration.observe(began.elapsed().as_secs_f64());
+    /// Begins to measure an operation.
+    pub fn begin(&self) -> Operation<'_> {
+        Operation { meter: self, began: Instant::now(), waiting: Waiting::begin("store") }
+    }
+}
+
+/// An operation of the store that is being measured.
+#[derive(Debug)]
+pub struct Operation<'m> {
+    meter: &'m StoreMeter,
+    began: Instant,
+    waiting: Waiting,
+}
+
+impl Operation<'_> {
+    /// Ends with an outcome, and hands it on.
+    pub fn end<T, E>(self, outcome: Result<T, E>) -> Result<T, E> {
+        self.meter.duration.observe(self.began.elapsed().as_secs_f64());
+        self.waiting.end(outcome.is_err());
         if outcome.is_err() {
-            self.failures.inc();
+            self.meter.failures.inc();
         }
         outcome
     }

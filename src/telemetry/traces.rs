@@ -208,28 +208,34 @@ impl Recorder {
 }
 
 /// Answers a request under its recorder.
-pub async fn recorded<F: Future>(recorder: Option<Arc<Recorder>>, answering: F) -> F::Output {
-    match recorder {
-        Some(recorder) => CURRENT.scope(recorder, answering).await,
-        None => answering.await,
-    }
+pub async fn recorded<F: Future>(recorder: Arc<Recorder>, answering: F) -> F::Output {
+    CURRENT.scope(recorder, answering).await
 }
 
-/// Takes the recorder of this request along, into a task of its own.
-pub fn carried<F: Future>(work: F) -> impl Future<Output = F::Output> {
-    recorded(CURRENT.try_with(Arc::clone).ok(), work)
+/// Something that the request begins to wait for. It does not wrap what is waited for: each wrapping would carry the room for
+/// it twice.
+#[derive(Debug)]
+pub struct Waiting {
+    name: &'static str,
+    /// What records it, and since when; none when nothing is recorded.
+    recorded: Option<(Arc<Recorder>, Instant)>,
 }
 
-/// Records something that the request waits for.
-pub async fn child<T, E>(name: &'static str, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    let Ok(recorder) = CURRENT.try_with(Arc::clone) else { return work.await };
-    let began = Instant::now();
-    let outcome = work.await;
-    let mut noted = recorder.noted();
-    if noted.children.len() < MAX_CHILDREN {
-        noted.children.push(Child { name, began, ended: Instant::now(), failed: outcome.is_err() });
+impl Waiting {
+    /// Begins.
+    pub fn begin(name: &'static str) -> Self {
+        let recorder = CURRENT.try_with(Arc::clone).ok();
+        Self { name, recorded: recorder.map(|recorder| (recorder, Instant::now())) }
     }
-    outcome
+
+    /// Records how it ended.
+    pub fn end(self, failed: bool) {
+        let Some((recorder, began)) = self.recorded else { return };
+        let mut noted = recorder.noted();
+        if noted.children.len() < MAX_CHILDREN {
+            noted.children.push(Child { name: self.name, began, ended: Instant::now(), failed });
+        }
+    }
 }
 
 /// Notes what kind of token request this is and how it ended.

@@ -5,7 +5,7 @@
 use super::{
     Issuer,
     refresh_token::RefreshToken,
-    verification::{self, AccessToken},
+    verification::{self, AccessToken, NotOurs},
 };
 use crate::{
     client::Client,
@@ -47,17 +47,19 @@ impl Issuer {
 
     /// An access token of ours whose signature is right and that has not expired, whichever node signed it.
     pub(super) async fn verify_access_token(&self, text: &str, store: &dyn Store) -> Option<AccessToken> {
-        let now = store.now();
-        if verification::names_unknown_key(text, &self.signing, now) {
-            self.signing.look_again(store).await;
+        let read = || verification::verify(text, &self.signing, &self.url, store.now());
+        match read() {
+            Err(NotOurs::UnknownKey) => {
+                Box::pin(self.signing.look_again(store)).await;
+                read().ok()
+            }
+            read => read.ok(),
         }
-        verification::verify(text, &self.signing, &self.url, now)
     }
 
     async fn grant_lives(&self, token: &AccessToken, client: &Client, store: &dyn Store) -> Result<bool, StoreError> {
         let Some((owner_id, id)) = self.owner_of(token).zip(token.grant()) else { return Ok(false) };
-        let Some(grant) = store.grant(owner_id, id).await? else { return Ok(false) };
-        let Some(owner) = store.owner(owner_id).await? else { return Ok(false) };
+        let Some((grant, Some(owner))) = store.standing(owner_id, id).await? else { return Ok(false) };
         Ok(grant.status == GrantStatus::Active
             && store.now() < grant.absolute_expiry
             && grant.client_id == client.id
@@ -83,8 +85,7 @@ impl Issuer {
         store: &dyn Store,
     ) -> Result<Option<ActiveRefreshToken>, StoreError> {
         let Some(token) = self.decode_refresh_token(text) else { return Ok(None) };
-        let Some(grant) = store.grant(token.owner, token.grant).await? else { return Ok(None) };
-        let owner = store.owner(token.owner).await?;
+        let Some((grant, owner)) = store.standing(token.owner, token.grant).await? else { return Ok(None) };
         let presented = self.as_presented(&token, &grant, client, store);
         let decision = decide::decide(Some(&grant), owner.as_ref(), &presented, store.now());
         Ok(match decision.rotation {

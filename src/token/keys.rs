@@ -15,7 +15,7 @@ use std::{
     },
 };
 
-use jsonwebtoken::{DecodingKey, jwk::JwkSet};
+use jsonwebtoken::jwk::JwkSet;
 
 pub use super::key_material::KeyError;
 use super::key_material::{OpenKey, generate, open};
@@ -228,8 +228,7 @@ impl SigningKeys {
     }
 
     fn state(&self, stored: &[SealedKey], index: usize, now: Timestamp) -> KeyState {
-        let times: Vec<Timestamp> = stored.iter().map(|key| key.active_from).collect();
-        state(&times, index, self.retired_ms, now)
+        state(|index| stored.get(index).map(|key| key.active_from), index, self.retired_ms, now)
     }
 
     fn take(&self, stored: &[SealedKey]) -> Result<(), KeyError> {
@@ -266,17 +265,24 @@ impl SigningKeys {
         serde_json::to_value(JwkSet { keys }).unwrap_or_default()
     }
 
-    /// The key of this id, and the one algorithm that it is for.
-    pub(super) fn verifying(&self, id: &str, now: Timestamp) -> Option<(SigningAlgorithm, DecodingKey)> {
+    /// Whether the key of this id signed a text, under the one algorithm that it is for; `None` for a key that is not
+    /// published.
+    pub(super) fn verify(
+        &self,
+        (id, algorithm): (&str, &str),
+        signed: &str,
+        signature: &[u8],
+        now: Timestamp,
+    ) -> Option<bool> {
         let ring = self.ring();
-        let mut published = self.published(&ring, now);
-        published.find(|key| key.id == id).map(|key| (key.algorithm, key.verifying.clone()))
+        let key = self.published(&ring, now).find(|key| key.id == id)?;
+        Some(key.algorithm.as_str() == algorithm && key.verifies(signed, signature))
     }
 
     fn published<'a>(&self, ring: &'a [OpenKey], now: Timestamp) -> impl Iterator<Item = &'a OpenKey> {
-        let times: Vec<Timestamp> = ring.iter().map(|key| key.sealed.active_from).collect();
+        let signs_from = |index: usize| ring.get(index).map(|key| key.sealed.active_from);
         let retired_ms = self.retired_ms;
-        let spent = move |index| state(&times, index, retired_ms, now) == KeyState::Spent;
+        let spent = move |index| state(signs_from, index, retired_ms, now) == KeyState::Spent;
         ring.iter().enumerate().filter(move |(index, _)| !spent(*index)).map(|(_, key)| key)
     }
 
@@ -289,9 +295,8 @@ impl SigningKeys {
 }
 
 /// What the key of an index does, given when each signs from.
-fn state(signs_from: &[Timestamp], index: usize, retired_ms: i64, now: Timestamp) -> KeyState {
-    let from = |index: usize| signs_from.get(index).copied();
-    match (from(index), from(index + 1)) {
+fn state(signs_from: impl Fn(usize) -> Option<Timestamp>, index: usize, retired_ms: i64, now: Timestamp) -> KeyState {
+    match (signs_from(index), signs_from(index + 1)) {
         (_, Some(next)) if now >= next.plus(retired_ms) => KeyState::Spent,
         (_, Some(next)) if now >= next => KeyState::Retired,
         (Some(from), _) if now >= from || index == 0 => KeyState::Active,

@@ -19,11 +19,11 @@ pub mod verification;
 
 use self::{
     access_token::Claims,
-    authorization_code::AuthorizationCodeKeys,
-    device_code::DeviceCodes,
+    authorization_code::{AuthorizationCode, AuthorizationCodeKeys},
+    device_code::{DeviceCode, DeviceCodes},
     keys::SigningKeys,
     refresh_token::{FamilySecret, RefreshToken, RefreshTokenKeys},
-    store_write::{create, rotate},
+    store_write::{create, keep_what_is_left, rotate},
     token_id::TokenIds,
 };
 use crate::{
@@ -32,12 +32,17 @@ use crate::{
     config::{Config, Lifetimes},
     error::{DeviceRefusal, InvalidGrant, TokenError},
     failpoint,
-    grant::{ValidGrant, access::GrantedAccess},
+    grant::{
+        ValidGrant,
+        access::{GrantedAccess, RequestedAccess},
+    },
     ids::{ClientId, GrantId, Subject},
+    pkce::CodeChallenge,
     resource,
+    resource_owner::SignIn,
     scope::Scope,
     secret::{SecretText, ServerSecret},
-    store::{Delivery, LiveGrant, NewGrant, Origin, Presented, PresentedCode, Store},
+    store::{ApprovedDevice, Delivery, LiveGrant, NewGrant, Origin, Presented, PresentedCode, Store},
 };
 
 /// What a token response says.
@@ -71,6 +76,14 @@ pub struct Issuer {
     device_code_lifetime_ms: i64,
     access_token_lifetime_ms: i64,
     lifetimes: Lifetimes,
+}
+
+/// What a grant is issued in.
+#[derive(Clone, Copy)]
+struct Context<'a> {
+    delivery: Delivery,
+    from: &'a Origin,
+    store: &'a dyn Store,
 }
 
 impl Issuer {
@@ -150,83 +163,123 @@ impl Issuer {
         from: &Origin,
         store: &dyn Store,
     ) -> Result<IssuedTokens, TokenError> {
+        let context = Context { delivery, from, store };
+        // In boxes, or each refresh would carry the room for the others.
         match grant {
+            ValidGrant::RefreshToken { client, token, access } => self.refresh(&client, token, access, context).await,
+            ValidGrant::ClientCredentials { client, access } => self.answer_client(&client, access, store.now()),
             ValidGrant::Password { client, sign_in, access } => {
-                let owner = &sign_in.owner;
-                let (id, family_secret) = (GrantId::random(), FamilySecret::random());
-                let token = RefreshToken { owner: owner.id(), grant: id, generation: 1, family_secret };
-                let new = self.new_grant(&token, owner.epoch(), &client, access, store);
-                let settles = Some(sign_in.ticket.clone());
-                let mut new = NewGrant { settles, delivery, from: from.clone(), ..new };
-                let live = create(&mut new, owner.subject().clone(), InvalidGrant::Password, store).await?;
-                self.answer(&client.id, &token, &live, client.may_use(GrantType::RefreshToken), "granted")
+                Box::pin(self.sign_in(&client, &sign_in, access, context)).await
             }
             ValidGrant::DeviceCode { client, code, device, subject, resources } => {
-                let (id, family_secret) = self.devices.grant_of(&code);
-                let token = RefreshToken { owner: device.owner, grant: id, generation: 1, family_secret };
-                let access = GrantedAccess { scope: device.scope, audience: device.audience };
-                let new = self.new_grant(&token, device.owner_epoch, &client, access, store);
-                let mut new = NewGrant { delivery, from: from.clone(), ..new };
-                let changed = InvalidGrant::DeviceCode(DeviceRefusal::OwnerChanged);
-                let mut live = create(&mut new, subject, changed, store).await?;
-                // A repeated answer has the times of the first one, and less time left.
-                live.now = live.now.max(store.now());
-                live.audience = resource::narrow(&live.audience, &resources)?;
-                keep_what_is_left(&mut live, &client)?;
-                let outcome = if device.repeated { "repeated" } else { "granted" };
-                self.answer(&client.id, &token, &live, client.may_use(GrantType::RefreshToken), outcome)
+                Box::pin(self.allow_device(&client, &code, device, subject, &resources, context)).await
             }
             ValidGrant::AuthorizationCode { client, code, redirect_uri_hash, challenge } => {
-                let family_secret = FamilySecret::random();
-                let refreshable = client.may_use(GrantType::RefreshToken);
-                let (idle_ms, absolute_ms, grace_ms) = self.lives(&client);
-                let mut presented = PresentedCode {
-                    owner: code.owner,
-                    grant: code.grant,
-                    code_hash: code.secret.hash(),
-                    client_id: client.id.clone(),
-                    client_epoch: client.epoch,
-                    redirect_uri_hash,
-                    challenge,
-                    request_id: random_bytes(),
-                    family_hash: family_secret.hash(),
-                    key_id: self.refresh.current_id(),
-                    delivery,
-                    idle_ms,
-                    absolute_ms,
-                    grace_ms,
-                    access_token_lifetime_ms: self.access_token_lifetime_ms,
-                    from: from.clone(),
-                    deadline: store.deadline(),
-                };
-                let live = authorization_code::redeem(&mut presented, store).await?;
-                let token = RefreshToken { owner: code.owner, grant: code.grant, generation: 1, family_secret };
-                self.answer(&client.id, &token, &live, refreshable, "redeemed")
-            }
-            ValidGrant::ClientCredentials { client, access } => self.answer_client(&client, access, store.now()),
-            ValidGrant::RefreshToken { client, token, access } => {
-                let mut presented = Presented {
-                    owner: token.owner,
-                    grant: token.grant,
-                    generation: token.generation,
-                    family_hash: token.family_secret.hash(),
-                    client_id: client.id.clone(),
-                    client_epoch: client.epoch,
-                    delivery,
-                    requested_scope: access.scope,
-                    requested_audience: access.resources,
-                    rotation: client.rotation,
-                    new_key_id: self.refresh.current_id(),
-                    access_token_lifetime_ms: self.access_token_lifetime_ms,
-                    from: from.clone(),
-                    deadline: store.deadline(),
-                };
-                let (mut live, outcome) = rotate(&mut presented, store).await?;
-                keep_what_is_left(&mut live, &client)?;
-                let next = RefreshToken { generation: live.generation, ..token };
-                self.answer(&client.id, &next, &live, true, outcome)
+                Box::pin(self.redeem(&client, &code, redirect_uri_hash, challenge, context)).await
             }
         }
+    }
+
+    async fn refresh(
+        &self,
+        client: &AuthenticatedClient,
+        token: RefreshToken,
+        access: RequestedAccess,
+        Context { delivery, from, store }: Context<'_>,
+    ) -> Result<IssuedTokens, TokenError> {
+        let mut presented = Presented {
+            owner: token.owner,
+            grant: token.grant,
+            generation: token.generation,
+            family_hash: token.family_secret.hash(),
+            client_id: client.id.clone(),
+            client_epoch: client.epoch,
+            delivery,
+            requested_scope: access.scope,
+            requested_audience: access.resources,
+            rotation: client.rotation,
+            new_key_id: self.refresh.current_id(),
+            access_token_lifetime_ms: self.access_token_lifetime_ms,
+            from: from.clone(),
+            deadline: store.deadline(),
+        };
+        let (mut live, outcome) = rotate(&mut presented, store).await?;
+        keep_what_is_left(&mut live, client)?;
+        let next = RefreshToken { generation: live.generation, ..token };
+        self.answer(&client.id, &next, &live, true, outcome)
+    }
+
+    async fn sign_in(
+        &self,
+        client: &AuthenticatedClient,
+        sign_in: &SignIn,
+        access: GrantedAccess,
+        context: Context<'_>,
+    ) -> Result<IssuedTokens, TokenError> {
+        let owner = &sign_in.owner;
+        let (id, family_secret) = (GrantId::random(), FamilySecret::random());
+        let token = RefreshToken { owner: owner.id(), grant: id, generation: 1, family_secret };
+        let mut new = self.new_grant(&token, owner.epoch(), client, access, context);
+        new.settles = Some(sign_in.ticket.clone());
+        let live = create(&mut new, owner.subject().clone(), InvalidGrant::Password, context.store).await?;
+        self.answer(&client.id, &token, &live, client.may_use(GrantType::RefreshToken), "granted")
+    }
+
+    async fn allow_device(
+        &self,
+        client: &AuthenticatedClient,
+        code: &DeviceCode,
+        device: ApprovedDevice,
+        subject: Subject,
+        resources: &[String],
+        context: Context<'_>,
+    ) -> Result<IssuedTokens, TokenError> {
+        let (id, family_secret) = self.devices.grant_of(code);
+        let token = RefreshToken { owner: device.owner, grant: id, generation: 1, family_secret };
+        let access = GrantedAccess { scope: device.scope, audience: device.audience };
+        let mut new = self.new_grant(&token, device.owner_epoch, client, access, context);
+        let changed = InvalidGrant::DeviceCode(DeviceRefusal::OwnerChanged);
+        let mut live = create(&mut new, subject, changed, context.store).await?;
+        // A repeated answer has the times of the first one, and less time left.
+        live.now = live.now.max(context.store.now());
+        live.audience = resource::narrow(&live.audience, resources)?;
+        keep_what_is_left(&mut live, client)?;
+        let outcome = if device.repeated { "repeated" } else { "granted" };
+        self.answer(&client.id, &token, &live, client.may_use(GrantType::RefreshToken), outcome)
+    }
+
+    async fn redeem(
+        &self,
+        client: &AuthenticatedClient,
+        code: &AuthorizationCode,
+        redirect_uri_hash: [u8; 32],
+        challenge: CodeChallenge,
+        Context { delivery, from, store }: Context<'_>,
+    ) -> Result<IssuedTokens, TokenError> {
+        let family_secret = FamilySecret::random();
+        let (idle_ms, absolute_ms, grace_ms) = self.lives(client);
+        let mut presented = PresentedCode {
+            owner: code.owner,
+            grant: code.grant,
+            code_hash: code.secret.hash(),
+            client_id: client.id.clone(),
+            client_epoch: client.epoch,
+            redirect_uri_hash,
+            challenge,
+            request_id: random_bytes(),
+            family_hash: family_secret.hash(),
+            key_id: self.refresh.current_id(),
+            delivery,
+            idle_ms,
+            absolute_ms,
+            grace_ms,
+            access_token_lifetime_ms: self.access_token_lifetime_ms,
+            from: from.clone(),
+            deadline: store.deadline(),
+        };
+        let live = authorization_code::redeem(&mut presented, store).await?;
+        let token = RefreshToken { owner: code.owner, grant: code.grant, generation: 1, family_secret };
+        self.answer(&client.id, &token, &live, client.may_use(GrantType::RefreshToken), "redeemed")
     }
 
     /// The lives of a new grant and of its refresh tokens. Without a refresh token the grant lives as long as its one
@@ -248,7 +301,7 @@ impl Issuer {
         owner_epoch: u64,
         client: &AuthenticatedClient,
         access: GrantedAccess,
-        store: &dyn Store,
+        context: Context<'_>,
     ) -> NewGrant {
         let (idle_ms, absolute_ms, grace_ms) = self.lives(client);
         NewGrant {
@@ -261,14 +314,14 @@ impl Issuer {
             key_id: self.refresh.current_id(),
             scope: access.scope,
             audience: access.audience,
-            delivery: Delivery::Body,
+            delivery: context.delivery,
             idle_ms,
             absolute_ms,
             grace_ms,
             access_token_lifetime_ms: self.access_token_lifetime_ms,
-            from: Origin::default(),
+            from: context.from.clone(),
             settles: None,
-            deadline: store.deadline(),
+            deadline: context.store.deadline(),
         }
     }
 
@@ -291,11 +344,9 @@ impl Issuer {
             scope: &access.scope,
             gid: None,
         };
-        let access_token = SecretText::new(self.signing.sign(&claims, now).map_err(TokenError::ServerError)?);
-        let expires_in = self.access_token_lifetime_ms / 1000;
         Ok(IssuedTokens {
-            access_token,
-            expires_in,
+            access_token: SecretText::new(self.signing.sign(&claims, now).map_err(TokenError::ServerError)?),
+            expires_in: self.access_token_lifetime_ms / 1000,
             scope: access.scope,
             refresh_token: None,
             grant: None,
@@ -341,15 +392,4 @@ impl Issuer {
 
 fn milliseconds(seconds: u32) -> i64 {
     i64::from(seconds) * 1000
-}
-
-/// What the client lost since the grant is not granted again; the grant itself keeps it.
-fn keep_what_is_left(live: &mut LiveGrant, client: &Client) -> Result<(), TokenError> {
-    live.scope = live.scope.intersection(&client.scope);
-    if live.audience.is_empty() {
-        return Ok(());
-    }
-    live.audience.retain(|resource| client.audience.contains(resource));
-    // Falling back to the default resource would widen what was granted.
-    if live.audience.is_empty() { Err(TokenError::InvalidGrant(InvalidGrant::NoResourceLeft)) } else { Ok(()) }
 }

@@ -3,6 +3,7 @@
 //! Not here: what the store decides, see `store/decide.rs`; the tokens, see `token/mod.rs`.
 
 use crate::{
+    client::Client,
     clock::Timestamp,
     error::{InvalidGrant, InvalidScope, InvalidTarget, TokenError},
     failpoint,
@@ -76,4 +77,15 @@ pub(super) async fn rotate(
         };
     }
     Err(TokenError::TemporarilyUnavailable("the store keeps answering after the deadline".into()))
+}
+
+/// What the client lost since the grant is not granted again; the grant itself keeps it.
+pub(super) fn keep_what_is_left(live: &mut LiveGrant, client: &Client) -> Result<(), TokenError> {
+    live.scope = live.scope.intersection(&client.scope);
+    if live.audience.is_empty() {
+        return Ok(());
+    }
+    live.audience.retain(|resource| client.audience.contains(resource));
+    // Falling back to the default resource would widen what was granted.
+    if live.audience.is_empty() { Err(TokenError::InvalidGrant(InvalidGrant::NoResourceLeft)) } else { Ok(()) }
 }

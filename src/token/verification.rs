@@ -4,8 +4,9 @@
 //!
 //! Not here: whether the grant behind a token still lives, see `introspection.rs`.
 
+use std::borrow::Cow;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::Validation;
 use serde::Deserialize;
 
 use super::keys::SigningKeys;
@@ -22,10 +23,13 @@ const LONGEST: usize = 8 * 1024;
 /// (RFC 8725 §3.10, RFC 7515 §4.1.11).
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Head {
-    typ: String,
-    alg: String,
-    kid: String,
+struct Head<'a> {
+    #[serde(borrow)]
+    typ: Cow<'a, str>,
+    #[serde(borrow)]
+    alg: Cow<'a, str>,
+    #[serde(borrow)]
+    kid: Cow<'a, str>,
 }
 
 /// What an access token of this server says. Its signature is right and it has not expired.
@@ -78,36 +82,40 @@ fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<
     })
 }
 
-/// Whether a text names a key that is not among `keys`: another node may know it.
-pub fn names_unknown_key(text: &str, keys: &SigningKeys, now: Timestamp) -> bool {
-    let head = text.split_once('.').filter(|_| text.len() <= LONGEST).map(|(head, _)| head);
-    let read = head.and_then(|head| serde_json::from_slice::<Head>(&URL_SAFE_NO_PAD.decode(head).ok()?).ok());
-    read.is_some_and(|head| keys.verifying(&head.kid, now).is_none())
+/// Why a text is no access token of this server's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotOurs {
+    /// It names a key that this node doesn't know: another node may.
+    UnknownKey,
+    /// Everything else.
+    Invalid,
 }
 
-/// Reads an access token that `issuer` signed with one of `keys` and that lives at `now`; `None` for everything else.
-pub fn verify(text: &str, keys: &SigningKeys, issuer: &str, now: Timestamp) -> Option<AccessToken> {
+/// Reads an access token that `issuer` signed with one of `keys` and that lives at `now`.
+///
+/// # Errors
+/// [`NotOurs`]; the client sees that it is not active.
+pub fn verify(text: &str, keys: &SigningKeys, issuer: &str, now: Timestamp) -> Result<AccessToken, NotOurs> {
+    let invalid = NotOurs::Invalid;
     if text.len() > LONGEST {
-        return None;
+        return Err(invalid);
     }
-    let mut parts = text.splitn(4, '.');
-    let (head, _, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else { return None };
-    let head: Head = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(head).ok()?).ok()?;
+    let (signed, signature) = text.rsplit_once('.').ok_or(invalid)?;
+    let (head, claims) = signed.split_once('.').filter(|(_, claims)| !claims.contains('.')).ok_or(invalid)?;
+    let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| invalid);
+    let head = decode(head)?;
+    let head: Head<'_> = serde_json::from_slice(&head).map_err(|_| invalid)?;
     // RFC 8725 §3.11: no other kind of JWT under these keys may be taken for an access token.
     if head.typ != "at+jwt" {
-        return None;
+        return Err(invalid);
     }
     // RFC 8725 §3.1: the key says which algorithm it is for, and the token doesn't. So neither `none` nor an HMAC under
     // a public key gets anywhere.
-    let (algorithm, key) = keys.verifying(&head.kid, now)?;
-    if head.alg != algorithm.as_str() {
-        return None;
+    let verified = keys.verify((&head.kid, &head.alg), signed, &decode(signature)?, now);
+    if !verified.ok_or(NotOurs::UnknownKey)? {
+        return Err(invalid);
     }
-    let mut validation = Validation::new(super::key_material::jose(algorithm));
-    validation.required_spec_claims.clear();
-    // Checked below, by the store's clock and without leeway.
-    validation.validate_exp = false;
-    validation.validate_aud = false;
-    let token = jsonwebtoken::decode::<AccessToken>(text, &key, &validation).ok()?.claims;
-    (token.iss == issuer && now < token.expires_at()).then_some(token)
+    let token: AccessToken = serde_json::from_slice(&decode(claims)?).map_err(|_| invalid)?;
+    // By the store's clock, and without leeway.
+    if token.iss == issuer && now < token.expires_at() { Ok(token) } else { Err(invalid) }
 }

@@ -3,12 +3,14 @@
 use std::{
     fs::File,
     io::{BufRead as _, BufReader, Read, Write as _},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -122,6 +124,13 @@ impl Dev {
         Self { child, welcome, url }
     }
 
+    /// As an operator stops it; all that it had to say is then in its log.
+    fn stop(&mut self) {
+        let told = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(told.success());
+        assert!(self.child.wait().unwrap().success());
+    }
+
     fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -208,7 +217,7 @@ fn dev_listens_on_loopback_only() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a111_no_secret_is_in_the_log() {
     let folder = tempfile::tempdir().unwrap();
-    let dev = Dev::start(folder.path());
+    let mut dev = Dev::start(folder.path());
     let login = dev.login("demo", "demo-password").await;
     let refreshed = dev.refresh(&login.refresh_token()).await;
     let mut secrets = vec!["demo-password".to_owned(), "demo-secret".into()];
@@ -242,6 +251,7 @@ async fn a111_no_secret_is_in_the_log() {
     Answer::of(session("/session/refresh").header("cookie", cookie)).await.assert_error(403, "access_denied");
     let renewed = Answer::of(by_script(session("/session/refresh").header("cookie", cookie))).await;
     secrets.push(renewed.header("set-cookie").split([';', '=']).nth(1).unwrap().to_owned());
+    dev.stop();
     let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
     // One line for each request: the control. A replay has a second one, which explains it.
     let explains = |line: &str| line.contains("refresh token explained");
@@ -286,6 +296,21 @@ async fn refresh_until_killed(
             enough.notify_one();
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_may_connect_before_the_server_looks() {
+    let folder = tempfile::tempdir().unwrap();
+    let dev = Dev::start(folder.path());
+    let signal = |name: &str| {
+        assert!(Command::new("kill").args([name, &dev.child.id().to_string()]).status().unwrap().success());
+    };
+    let address: SocketAddr = dev.url.strip_prefix("http://").unwrap().parse().unwrap();
+    signal("-STOP");
+    let waiting: Vec<_> = (0..400).map(|_| TcpStream::connect_timeout(&address, Duration::from_secs(20))).collect();
+    signal("-CONT");
+    assert_eq!(waiting.iter().filter(|connected| connected.is_err()).count(), 0, "{:?}", waiting.last());
+    dev.login("demo", "demo-password").await.assert_tokens();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

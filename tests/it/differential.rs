@@ -14,7 +14,7 @@ use regrant::{
     scope::Scope,
     store::{
         self, Delivery, GrantCreation, GrantRecord, GrantStatus, NewGrant, Origin, OwnerChange, OwnerRecord,
-        OwnerStatus, Presented, Refusal, RevocationReason, Rotation, RotationPolicy, Store,
+        OwnerStanding, OwnerStatus, Presented, Refusal, RevocationReason, Rotation, RotationPolicy, Store,
         decide::{Delta, decide},
     },
 };
@@ -203,7 +203,7 @@ async fn change_owner(store: &dyn Store, id: OwnerId, step: OwnerStep) {
 /// does not tell its time with a refusal.
 fn agrees(
     (record, unknown): (&GrantRecord, bool),
-    owner: Option<&OwnerRecord>,
+    owner: Option<&OwnerStanding>,
     presented: &Presented,
     (before, after): (Timestamp, Timestamp),
     rotation: &Rotation,
@@ -243,8 +243,7 @@ async fn run(store_url: String) {
             if let Some(change) = step.owner {
                 change_owner(store, grant.owner, change).await;
             }
-            let Some(record) = store.grant(grant.owner, grant.id).await.unwrap() else { break };
-            let owner = store.owner(grant.owner).await.unwrap();
+            let Some((record, owner)) = store.standing(grant.owner, grant.id).await.unwrap() else { break };
             let mut presented = presentation(&grant, &record, &step, store.deadline());
             if step.unknown {
                 presented.grant = GrantId::random();

@@ -11,10 +11,10 @@ use std::sync::OnceLock;
 
 use regrant::{
     clock::Timestamp,
-    ids::{ClientId, GrantId, OwnerId, Subject, Username},
+    ids::{ClientId, GrantId, OwnerId, Subject},
     scope::Scope,
     store::{
-        Delivery, GrantRecord, GrantStatus, Origin, OwnerRecord, OwnerStatus, Presented, RevocationReason, Rotation,
+        Delivery, GrantRecord, GrantStatus, Origin, OwnerStanding, OwnerStatus, Presented, RevocationReason, Rotation,
         RotationPolicy,
         decide::{Decision, Delta, decide},
     },
@@ -104,8 +104,8 @@ fn time(tick: u8) -> Timestamp {
 }
 
 /// Everything about the grant that no action changes.
-fn fixed() -> &'static (GrantRecord, OwnerRecord, Presented) {
-    static FIXED: OnceLock<(GrantRecord, OwnerRecord, Presented)> = OnceLock::new();
+fn fixed() -> &'static (GrantRecord, OwnerStanding, Presented) {
+    static FIXED: OnceLock<(GrantRecord, OwnerStanding, Presented)> = OnceLock::new();
     FIXED.get_or_init(|| {
         let client_id = ClientId::parse("client").unwrap();
         let record = GrantRecord {
@@ -129,15 +129,7 @@ fn fixed() -> &'static (GrantRecord, OwnerRecord, Presented) {
             repeats: 0,
             last_used_from: Origin::default(),
         };
-        let owner = OwnerRecord {
-            username: Username::parse("owner").unwrap(),
-            subject: Subject("sub".into()),
-            status: OwnerStatus::Active,
-            epoch: 1,
-            sealed_password: vec![],
-            created_at: time(0),
-            demo: false,
-        };
+        let owner = OwnerStanding { subject: Subject("sub".into()), status: OwnerStatus::Active, epoch: 1 };
         let presented = Presented {
             owner: OwnerId([0; 16]),
             grant: GrantId([0; 16]),

@@ -11,8 +11,8 @@ use regrant::{
     scope::Scope,
     store::{
         Changed, Created, Delivery, GrantCreation, GrantRecord, GrantStatus, LiveGrant, LoginAdmission, LoginAttempt,
-        MAX_GRANTS_PER_OWNER, NewGrant, Origin, OwnerChange, OwnerRecord, OwnerSearch, OwnerStatus, Presented, Refusal,
-        RevocationReason, Rotation, RotationPolicy, SealedKey, Store,
+        MAX_GRANTS_PER_OWNER, NewGrant, Origin, OwnerChange, OwnerRecord, OwnerSearch, OwnerStanding, OwnerStatus,
+        Presented, Refusal, RevocationReason, Rotation, RotationPolicy, SealedKey, Store,
     },
 };
 use tokio::task::JoinSet;
@@ -546,6 +546,21 @@ async fn deleting_an_owner_kills_the_grants(store: Arc<dyn Store>, clock: Clock)
     assert_eq!(f.present(&unused, 1).await, refused);
 }
 
+async fn a_grant_is_read_with_its_owners_standing(store: Arc<dyn Store>, clock: Clock) {
+    let f = Fixture::new(store, clock).await;
+    let (grant, id) = (f.grant().await, f.owner.id());
+    let standing = async || f.store.standing(id, grant.id).await.unwrap();
+    let record = f.record(&grant).await;
+    assert_eq!(standing().await, Some((record.clone(), Some(f.owner.clone().into()))));
+    assert_eq!(f.change(OwnerChange::Disable).await, Changed::Stored);
+    let disabled: OwnerStanding = f.stored_owner().await.into();
+    assert!(disabled.status == OwnerStatus::Disabled && disabled.epoch > f.owner.epoch, "{disabled:?}");
+    assert_eq!(standing().await, Some((record.clone(), Some(disabled))));
+    assert_eq!(f.store.delete_owner(id).await.unwrap(), Changed::Stored);
+    assert_eq!(standing().await, Some((record, None)));
+    assert_eq!(f.store.standing(id, GrantId::random()).await.unwrap(), None);
+}
+
 async fn owners_are_created_once_and_listed(store: Arc<dyn Store>, clock: Clock) {
     let f = Fixture::new(store, clock).await;
     let namesake = OwnerRecord { subject: Subject::random(), demo: true, ..f.owner.clone() };
@@ -925,6 +940,7 @@ contract! {
     logging_out_kills_the_grants_and_allows_new_ones,
     enabling_an_owner_revives_no_grant,
     deleting_an_owner_kills_the_grants,
+    a_grant_is_read_with_its_owners_standing,
     owners_are_created_once_and_listed,
     owners_are_searched_by_the_beginning_of_their_names_page_by_page,
     a_rehash_does_not_undo_a_new_password,

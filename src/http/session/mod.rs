@@ -38,6 +38,7 @@ use super::{
     request_context::RequestContext,
     requested_access,
     same_site::CallingPage,
+    to_the_end::to_the_end,
     token,
 };
 use crate::{
@@ -52,7 +53,6 @@ use crate::{
     resource_owner::LoginSource,
     secret::{SecretText, sha256},
     store::Delivery,
-    telemetry::traces::carried,
     token::IssuedTokens,
 };
 
@@ -120,7 +120,7 @@ impl SessionEndpoint {
     ) -> Answer<NoBody> {
         let (app, renderer) = (Arc::clone(app), ErrorRenderer::new(app.issuer.url()));
         let ending = async move { end(&app, &page, &context, parameters).await };
-        tokio::spawn(carried(ending)).await.unwrap_or_else(|panic| renderer.browser_error(&panicked(&panic))).into()
+        to_the_end(ending).await.unwrap_or_else(|panic| renderer.browser_error(&panicked(panic))).into()
     }
 }
 
@@ -131,7 +131,7 @@ enum Act {
     Refresh,
 }
 
-/// In a task of its own: a client that hangs up must not stop an answer between the store and the log.
+/// Answers to the end: what was issued is logged.
 async fn answer(
     app: &Arc<App>,
     page: CallingPage,
@@ -140,7 +140,7 @@ async fn answer(
     form: Result<Form, InvalidRequest>,
 ) -> Response {
     let (app, renderer) = (Arc::clone(app), ErrorRenderer::new(app.issuer.url()));
-    let for_task = renderer.clone();
+    let for_panic = renderer.clone();
     let answering = async move {
         let (client, outcome) = match admit(form, &page, &context, &app).await {
             Ok((client, form)) => {
@@ -158,12 +158,12 @@ async fn answer(
         page.share(client.as_deref(), &mut response);
         response
     };
-    tokio::spawn(carried(answering)).await.unwrap_or_else(|panic| for_task.browser_error(&panicked(&panic)))
+    to_the_end(answering).await.unwrap_or_else(|panic| for_panic.browser_error(&panicked(panic)))
 }
 
-fn panicked(panic: &tokio::task::JoinError) -> TokenError {
-    tracing::error!(%panic, "the session endpoint panicked");
-    TokenError::ServerError(panic.to_string())
+fn panicked(panic: String) -> TokenError {
+    tracing::error!(panic, "the session endpoint panicked");
+    TokenError::ServerError(panic)
 }
 
 /// Who asks, and from which page, before what is asked.

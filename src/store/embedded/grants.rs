@@ -16,7 +16,7 @@ use crate::{
     scope::Scope,
     store::{
         Changed, Delivery, GrantCreation, GrantRecord, GrantStatus, GrantStore, LoginOutcome, MAX_GRANTS_PER_OWNER,
-        NewGrant, Origin, OwnerStatus, Presented, RevocationReason, Rotation, StoreError, TOMBSTONE_MS,
+        NewGrant, Origin, OwnerStanding, OwnerStatus, Presented, RevocationReason, Rotation, StoreError, TOMBSTONE_MS,
         decide::{Delta, decide},
     },
 };
@@ -33,7 +33,7 @@ impl GrantStore for EmbeddedStore {
         self.writer
             .write(move |connection, now| {
                 let record = load_grant(connection, presented.owner, presented.grant)?;
-                let owner = owners::load_owner(connection, presented.owner)?;
+                let owner = owners::load_owner(connection, presented.owner)?.map(OwnerStanding::from);
                 let decision = decide(record.as_ref(), owner.as_ref(), &presented, now);
                 apply(connection, presented.owner, presented.grant, &decision.delta)?;
                 Ok(decision.rotation)
@@ -85,6 +85,17 @@ impl GrantStore for EmbeddedStore {
 
     async fn grant(&self, owner: OwnerId, id: GrantId) -> Result<Option<GrantRecord>, StoreError> {
         self.readers.read(|connection| load_grant(connection, owner, id))
+    }
+
+    async fn standing(
+        &self,
+        owner: OwnerId,
+        id: GrantId,
+    ) -> Result<Option<(GrantRecord, Option<OwnerStanding>)>, StoreError> {
+        self.readers.read(|connection| {
+            let Some(grant) = load_grant(connection, owner, id)? else { return Ok(None) };
+            Ok(Some((grant, owners::load_owner(connection, owner)?.map(OwnerStanding::from))))
+        })
     }
 
     async fn grants_of(&self, owner: OwnerId) -> Result<Vec<GrantId>, StoreError> {

@@ -77,7 +77,9 @@ impl Writer {
             mpsc::error::TrySendError::Full(_) => StoreError::Unavailable("too many writes are waiting".to_owned()),
             mpsc::error::TrySendError::Closed(_) => stopped(),
         })?;
-        self.meter.measure(async { answer.await.map_err(|_| stopped())? }).await
+        let operation = self.meter.begin();
+        let outcome = answer.await.unwrap_or_else(|_| Err(stopped()));
+        operation.end(outcome)
     }
 
     /// How long transactions take.

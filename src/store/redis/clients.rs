@@ -30,7 +30,7 @@ impl RedisStore {
     async fn write_client(&self, id: &ClientId, expected: &str, version: u64, json: &str) -> Result<bool, StoreError> {
         let key = keys::client(id);
         let prepare = |_| {
-            let mut call = self.scripts.write_client.key(&key);
+            let mut call = self.scripts.write_client.on([&key]);
             call.arg(id.as_str()).arg(expected).arg(version).arg(json);
             call
         };

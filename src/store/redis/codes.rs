@@ -20,8 +20,8 @@ impl CodeStore for RedisStore {
         let values: Vec<Value> = self
             .connection
             .run(&key, code.deadline, |deadline| {
-                let mut call = self.scripts.create_code.key(&key);
-                call.key(keys::owner(code.owner)).arg(deadline.0).arg(self.connection.clock_offset_ms());
+                let mut call = self.scripts.create_code.on([&key, &keys::owner(code.owner)]);
+                call.arg(deadline.0).arg(self.connection.clock_offset_ms());
                 call.arg(code.owner_epoch).arg(code.code_hash.as_slice()).arg(code.challenge.0.as_slice());
                 call.arg(code.redirect_uri_hash.as_slice()).arg(code.client_id.as_str()).arg(code.client_epoch);
                 call.arg(code.scope.as_str()).arg(join_audience(&code.audience)).arg(code.lifetime_ms);
@@ -42,8 +42,12 @@ impl CodeStore for RedisStore {
         let values: Vec<Value> = self
             .connection
             .run(&grant, presented.deadline, |deadline| {
-                let mut call = self.scripts.redeem.key(keys::code(presented.owner, presented.grant));
-                call.key(&grant).key(keys::owner(presented.owner)).key(keys::grants_of(presented.owner));
+                let mut call = self.scripts.redeem.on([
+                    &keys::code(presented.owner, presented.grant),
+                    &grant,
+                    &keys::owner(presented.owner),
+                    &keys::grants_of(presented.owner),
+                ]);
                 call.arg(presented.code_hash.as_slice()).arg(presented.client_id.as_str());
                 call.arg(presented.client_epoch).arg(presented.redirect_uri_hash.as_slice());
                 call.arg(presented.challenge.0.as_slice()).arg(deadline.0).arg(presented.request_id.as_slice());
@@ -64,7 +68,7 @@ impl CodeStore for RedisStore {
             }
             Redemption::Replayed => {
                 // The grant is revoked; the client hears of it when no failover can bring it back.
-                self.connection.run_durably::<i64>(&grant, |_| self.scripts.confirm_revoked.key(&grant)).await?;
+                self.connection.run_durably::<i64>(&grant, |_| self.scripts.confirm_revoked.on([&grant])).await?;
                 Ok(Redemption::Replayed)
             }
             other => Ok(other),

@@ -12,7 +12,7 @@ use std::{
 };
 
 use redis::{
-    Arg, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ScriptInvocation, ServerErrorKind, Value,
+    Arg, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind, Value,
     aio::{ConnectionLike, MultiplexedConnection},
     cmd,
 };
@@ -22,6 +22,7 @@ use super::{
     client_cache::ClientCache,
     deployment::Deployment,
     node::{Asking, Dedicated, Node, Shared},
+    scripts::ScriptCall,
     slot,
     topology::Topology,
 };
@@ -86,18 +87,14 @@ impl Line {
 
 /// What is sent: a script, which learns its deadline, or a command that may be carried out at any time.
 enum Call<'c, 's> {
-    Script(&'c (dyn Fn(Timestamp) -> ScriptInvocation<'s> + Sync)),
+    Script(&'c (dyn Fn(Timestamp) -> ScriptCall<'s> + Sync)),
     Command(&'c Cmd),
 }
 
 impl Call<'_, '_> {
     async fn send(&self, connection: &mut (impl ConnectionLike + Send), deadline: Timestamp) -> RedisResult<Value> {
         match self {
-            // Sends the script itself when Redis has forgotten it.
-            Self::Script(prepare) => {
-                let invocation = prepare(deadline);
-                invocation.invoke_async(connection).await
-            }
+            Self::Script(prepare) => prepare(deadline).run(connection).await,
             Self::Command(command) => command.query_async(connection).await,
         }
     }
@@ -152,7 +149,8 @@ impl Connection {
             _ => b"",
         };
         let call = Call::Command(command);
-        parsed(self.meter.measure(self.carry_out(key, self.deadline(), &call, false)).await?.0)
+        let operation = self.meter.begin();
+        parsed(operation.end(self.carry_out(key, self.deadline(), &call, false).await)?.0)
     }
 
     /// Runs a script that carries a deadline, where `key` lives. `prepare` makes the command for the deadline it is
@@ -165,10 +163,11 @@ impl Connection {
         &self,
         key: &str,
         deadline: Timestamp,
-        prepare: impl Fn(Timestamp) -> ScriptInvocation<'a> + Sync,
+        prepare: impl Fn(Timestamp) -> ScriptCall<'a> + Sync,
     ) -> Result<T, StoreError> {
         let call = Call::Script(&prepare);
-        parsed(self.meter.measure(self.carry_out(key.as_bytes(), deadline, &call, false)).await?.0)
+        let operation = self.meter.begin();
+        parsed(operation.end(self.carry_out(key.as_bytes(), deadline, &call, false).await)?.0)
     }
 
     /// Runs a script whose effect must never be undone: a revocation, a disabled user, a new password, a signing key.
@@ -181,11 +180,12 @@ impl Connection {
     pub(super) async fn run_durably<'a, T: FromRedisValue>(
         &self,
         key: &str,
-        prepare: impl Fn(Timestamp) -> ScriptInvocation<'a> + Sync,
+        prepare: impl Fn(Timestamp) -> ScriptCall<'a> + Sync,
     ) -> Result<T, StoreError> {
         let call = Call::Script(&prepare);
+        let operation = self.meter.begin();
         let (value, (node, line)) =
-            self.meter.measure(self.carry_out(key.as_bytes(), self.deadline(), &call, true)).await?;
+            operation.end(self.carry_out(key.as_bytes(), self.deadline(), &call, true).await)?;
         if let Line::Dedicated(mut dedicated) = line {
             confirm(&node, &mut dedicated).await?;
             node.give_back(dedicated);

@@ -18,8 +18,9 @@ impl ConsentStore for RedisStore {
     async fn remember_consent(&self, consent: &NewConsent) -> Result<Changed, StoreError> {
         self.connection
             .run(&keys::consents_of(consent.owner), self.connection.deadline(), |_| {
-                let mut call = self.scripts.remember_consent.key(keys::consents_of(consent.owner));
-                call.key(keys::owner(consent.owner)).arg(self.connection.clock_offset_ms());
+                let mut call =
+                    self.scripts.remember_consent.on([&keys::consents_of(consent.owner), &keys::owner(consent.owner)]);
+                call.arg(self.connection.clock_offset_ms());
                 call.arg(consent.owner_epoch).arg(consent.client_id.as_str()).arg(consent.client_epoch);
                 call.arg(consent.scope.as_str()).arg(MAX_CONSENTS_PER_OWNER);
                 call.arg(consent.given_at.map(|time| time.0.to_string()).unwrap_or_default());
@@ -56,7 +57,7 @@ impl RedisStore {
         let key = keys::consents_of(owner);
         self.connection
             .run_durably(&key, |_| {
-                let mut call = self.scripts.forget_consents.key(&key);
+                let mut call = self.scripts.forget_consents.on([&key]);
                 call.arg(client);
                 call
             })

@@ -14,7 +14,7 @@ impl DenialStore for RedisStore {
     async fn deny(&self, jti: &str, expires_at: Timestamp) -> Result<(), StoreError> {
         let key = keys::denial(jti);
         let prepare = |_| {
-            let mut call = self.scripts.deny.key(&key);
+            let mut call = self.scripts.deny.on([&key]);
             call.arg(expires_at.0.saturating_sub(self.connection.clock_offset_ms()));
             call
         };

@@ -22,7 +22,7 @@ impl DeviceStore for RedisStore {
         let values: Vec<Value> = self
             .connection
             .run(&keys::device(device.id), device.deadline, |deadline| {
-                let mut call = self.scripts.start_device.key(keys::device(device.id));
+                let mut call = self.scripts.start_device.on([&keys::device(device.id)]);
                 call.arg(deadline.0).arg(self.connection.clock_offset_ms());
                 call.arg(device.secret_hash.as_slice()).arg(device.client_id.as_str()).arg(device.client_epoch);
                 call.arg(device.scope.as_str()).arg(join_audience(&device.audience));
@@ -58,7 +58,7 @@ impl DeviceStore for RedisStore {
         let values: Vec<Value> = self
             .connection
             .run(&keys::device(id), deadline, |deadline| {
-                let mut call = self.scripts.decide_device.key(keys::device(id));
+                let mut call = self.scripts.decide_device.on([&keys::device(id)]);
                 call.arg(deadline.0).arg(self.connection.clock_offset_ms());
                 call.arg(word).arg(&owner).arg(epoch);
                 call
@@ -78,7 +78,7 @@ impl DeviceStore for RedisStore {
         let values: Vec<Value> = self
             .connection
             .run(&keys::device(presented.id), presented.deadline, |deadline| {
-                let mut call = self.scripts.poll_device.key(keys::device(presented.id));
+                let mut call = self.scripts.poll_device.on([&keys::device(presented.id)]);
                 call.arg(deadline.0).arg(self.connection.clock_offset_ms());
                 call.arg(presented.secret_hash.as_slice()).arg(presented.client_id.as_str());
                 call.arg(CLAIM_GRACE_MS).arg(POLL_LEEWAY_MS).arg(SLOW_DOWN_MS);
@@ -94,7 +94,7 @@ impl DeviceStore for RedisStore {
         let key = keys::attempts(DeviceId(bucket), stretch);
         self.connection
             .run(&key, self.connection.deadline(), |_| {
-                let mut call = self.scripts.count_attempt.key(&key);
+                let mut call = self.scripts.count_attempt.on([&key]);
                 call.arg(window_ms);
                 call
             })

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use redis::{Value, cmd};
 
 use super::{
-    RedisStore, changed, keys,
+    RedisStore, changed, grant_record, keys,
     records::{self, Reply, join_audience},
     throttle::settlement,
 };
@@ -14,7 +14,7 @@ use crate::{
     ids::{GrantId, OwnerId},
     store::{
         Changed, GrantCreation, GrantRecord, GrantStatus, GrantStore, MAX_GRANTS_PER_OWNER, NewGrant, Origin,
-        Presented, RevocationReason, Rotation, RotationPolicy, StoreError, TOMBSTONE_MS,
+        OwnerStanding, Presented, RevocationReason, Rotation, RotationPolicy, StoreError, TOMBSTONE_MS,
     },
 };
 
@@ -53,8 +53,12 @@ impl GrantStore for RedisStore {
         let values: Vec<Value> = self
             .connection
             .run(&key, grant.deadline, |deadline| {
-                let mut call = self.scripts.create_grant.key(&key);
-                call.key(keys::owner(grant.owner)).key(keys::grants_of(grant.owner)).key(keys::throttle(grant.owner));
+                let mut call = self.scripts.create_grant.on([
+                    &key,
+                    &keys::owner(grant.owner),
+                    &keys::grants_of(grant.owner),
+                    &keys::throttle(grant.owner),
+                ]);
                 call.arg(deadline.0).arg(self.connection.clock_offset_ms());
                 call.arg(grant.id.to_string()).arg(grant.owner_epoch);
                 call.arg(grant.family_hash.as_slice()).arg(grant.key_id);
@@ -86,11 +90,10 @@ impl GrantStore for RedisStore {
 
     async fn rotate(&self, presented: &Presented) -> Result<Rotation, StoreError> {
         let key = keys::grant(presented.owner, presented.grant);
-        let values: Vec<Value> = self
+        let answer: Value = self
             .connection
             .run(&key, presented.deadline, |deadline| {
-                let mut call = self.scripts.rotate.key(&key);
-                call.key(keys::owner(presented.owner));
+                let mut call = self.scripts.rotate.on([&key, &keys::owner(presented.owner)]);
                 call.arg(presented.family_hash.as_slice()).arg(presented.generation);
                 call.arg(presented.client_id.as_str()).arg(presented.client_epoch);
                 call.arg(deadline.0).arg(presented.access_token_lifetime_ms).arg(presented.new_key_id);
@@ -105,10 +108,10 @@ impl GrantStore for RedisStore {
                 call
             })
             .await?;
-        let rotation = Reply::parse(values)?.rotation(presented)?;
+        let rotation = Reply::rotation(answer, presented)?;
         if matches!(rotation, Rotation::Replayed { .. }) {
             // The grant is revoked; the client hears of it when no failover can bring it back.
-            Box::pin(self.connection.run_durably::<i64>(&key, |_| self.scripts.confirm_revoked.key(&key))).await?;
+            Box::pin(self.connection.run_durably::<i64>(&key, |_| self.scripts.confirm_revoked.on([&key]))).await?;
         }
         Ok(rotation)
     }
@@ -122,8 +125,8 @@ impl GrantStore for RedisStore {
     ) -> Result<Changed, StoreError> {
         let key = keys::grant(owner, id);
         let prepare = |_| {
-            let mut call = self.scripts.revoke_grant.key(&key);
-            call.key(keys::grants_of(owner)).arg(id.to_string()).arg(reason.as_str());
+            let mut call = self.scripts.revoke_grant.on([&key, &keys::grants_of(owner)]);
+            call.arg(id.to_string()).arg(reason.as_str());
             call.arg(TOMBSTONE_MS).arg(self.connection.clock_offset_ms());
             call.arg(&from.address).arg(&from.agent);
             call
@@ -145,7 +148,7 @@ impl GrantStore for RedisStore {
         let revoked: i64 = self
             .connection
             .run_durably(&key, |_| {
-                let mut call = self.scripts.revoke_grants.key(&key);
+                let mut call = self.scripts.revoke_grants.on([&key]);
                 call.arg(reason.as_str()).arg(TOMBSTONE_MS).arg(self.connection.clock_offset_ms());
                 call.arg(&from.address).arg(&from.agent).arg(keys::grant_prefix(owner));
                 call
@@ -155,7 +158,21 @@ impl GrantStore for RedisStore {
     }
 
     async fn grant(&self, owner: OwnerId, id: GrantId) -> Result<Option<GrantRecord>, StoreError> {
-        self.fields(keys::grant(owner, id)).await?.as_ref().map(records::grant).transpose()
+        let stored: Option<Vec<u8>> = self.connection.query(cmd("GET").arg(keys::grant(owner, id))).await?;
+        stored.as_deref().map(grant_record::grant).transpose()
+    }
+
+    async fn standing(
+        &self,
+        owner: OwnerId,
+        id: GrantId,
+    ) -> Result<Option<(GrantRecord, Option<OwnerStanding>)>, StoreError> {
+        let key = keys::grant(owner, id);
+        let call = |_| self.scripts.standing.on([&key, &keys::owner(owner)]);
+        let (stored, standing): (Option<Vec<u8>>, Vec<Option<String>>) =
+            self.connection.run(&key, self.connection.deadline(), call).await?;
+        let Some(stored) = stored else { return Ok(None) };
+        Ok(Some((grant_record::grant(&stored)?, records::standing(standing)?)))
     }
 
     async fn grants_of(&self, owner: OwnerId) -> Result<Vec<GrantId>, StoreError> {

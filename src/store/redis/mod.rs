@@ -11,6 +11,7 @@ mod denials;
 mod deployment;
 mod devices;
 mod fitness;
+mod grant_record;
 mod grants;
 mod keys;
 mod node;

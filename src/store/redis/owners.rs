@@ -22,7 +22,7 @@ impl OwnerStore for RedisStore {
         let stored: i64 = self
             .connection
             .run(&keys::owner(owner.id()), self.connection.deadline(), |_| {
-                let mut call = self.scripts.create_owner.key(keys::owner(owner.id()));
+                let mut call = self.scripts.create_owner.on([&keys::owner(owner.id())]);
                 call.arg(records::owner_fields(owner));
                 call
             })
@@ -44,7 +44,7 @@ impl OwnerStore for RedisStore {
         };
         let key = keys::owner(id);
         let prepare = |deadline: Timestamp| {
-            let mut call = self.scripts.change_owner.key(&key);
+            let mut call = self.scripts.change_owner.on([&key]);
             call.arg(word).arg(sealed).arg(expected).arg(deadline.0).arg(self.connection.clock_offset_ms());
             call
         };
@@ -65,11 +65,7 @@ impl OwnerStore for RedisStore {
         // One command, so that a new owner of the same name never meets the old one's consents and sessions. Grants stay
         // and are dead: their epoch is nobody's.
         let key = keys::owner(id);
-        let prepare = |_| {
-            let mut call = self.scripts.delete_owner.key(&key);
-            call.key(keys::consents_of(id)).key(keys::sessions_of(id));
-            call
-        };
+        let prepare = |_| self.scripts.delete_owner.on([&key, &keys::consents_of(id), &keys::sessions_of(id)]);
         self.connection.run_durably(&key, prepare).await.map(changed)
     }
 

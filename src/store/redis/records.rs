@@ -4,22 +4,22 @@ use std::{collections::HashMap, str::FromStr};
 
 use redis::Value;
 
+use super::grant_record;
 use crate::{
     clock::Timestamp,
     ids::{ClientId, OwnerId, SessionId, Subject, Username},
-    resource,
     scope::Scope,
     store::{
-        ApprovedDevice, CodeRefusal, Delivery, DevicePoll, DeviceRecord, GrantRecord, GrantStatus, LiveGrant,
-        LiveSession, Origin, OwnerRecord, OwnerStatus, Presented, Redemption, Refusal, RevocationReason, Rotation,
-        SessionRecord, StoreError,
+        ApprovedDevice, CodeRefusal, Delivery, DevicePoll, DeviceRecord, LiveSession, Origin, OwnerRecord,
+        OwnerStanding, OwnerStatus, Presented, Redemption, Refusal, RevocationReason, Rotation, SessionRecord,
+        StoreError,
     },
 };
 
 /// A hash as `HGETALL` answers it.
 pub(super) type Fields = HashMap<String, Vec<u8>>;
 
-fn corrupt(what: &str) -> StoreError {
+pub(super) fn corrupt(what: &str) -> StoreError {
     StoreError::Corrupt(format!("redis: {what}"))
 }
 
@@ -41,7 +41,7 @@ pub(super) fn join_audience(audience: &[String]) -> String {
     audience.join(" ")
 }
 
-fn split_audience(text: &str) -> Vec<String> {
+pub(super) fn split_audience(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
@@ -51,43 +51,6 @@ pub(super) const fn cookie_mode(delivery: Delivery) -> u8 {
         Delivery::Body => 0,
         Delivery::Cookie => 1,
     }
-}
-
-pub(super) fn grant(fields: &Fields) -> Result<GrantRecord, StoreError> {
-    let optional = |name: &str| if fields.contains_key(name) { text(fields, name) } else { Ok(String::new()) };
-    let status = match text(fields, "st")?.as_str() {
-        "A" => GrantStatus::Active,
-        "R" => GrantStatus::Revoked {
-            reason: RevocationReason::parse(&text(fields, "rr")?).ok_or_else(|| corrupt("unknown reason"))?,
-            at: time(fields, "rt")?,
-            from: Origin { address: optional("rip")?, agent: optional("rua")? },
-        },
-        _ => return Err(corrupt("unknown grant status")),
-    };
-    Ok(GrantRecord {
-        status,
-        family_hash: fields
-            .get("fh")
-            .and_then(|bytes| bytes.as_slice().try_into().ok())
-            .ok_or_else(|| corrupt("no family hash"))?,
-        generation: number(fields, "gen")?,
-        key_id: number(fields, "k")?,
-        current_since: time(fields, "tr")?,
-        created_at: time(fields, "t0")?,
-        absolute_expiry: time(fields, "abs")?,
-        idle_ms: number(fields, "idl")?,
-        grace_ms: number(fields, "grw")?,
-        client_id: ClientId::parse(&text(fields, "cid")?).map_err(|_| corrupt("client_id"))?,
-        owner_epoch: number(fields, "ue")?,
-        client_epoch: number(fields, "ce")?,
-        scope: Scope::parse(&text(fields, "sc")?).map_err(|_| corrupt("scope"))?,
-        audience: split_audience(&optional("au")?),
-        delivery: if optional("cm")? == "1" { Delivery::Cookie } else { Delivery::Body },
-        access_expires_at: time(fields, "atx")?,
-        used_in_place: optional("cu")? == "1",
-        repeats: optional("nr")?.parse().unwrap_or(0),
-        last_used_from: Origin { address: optional("ip")?, agent: optional("ua")? },
-    })
 }
 
 /// A session, and the owner's epoch at its beginning.
@@ -124,16 +87,30 @@ pub(super) fn owner(fields: &Fields) -> Result<OwnerRecord, StoreError> {
     Ok(OwnerRecord {
         username: username(text(fields, "name")?)?,
         subject: Subject(text(fields, "sub")?),
-        status: match text(fields, "st")?.as_str() {
-            "A" => OwnerStatus::Active,
-            "D" => OwnerStatus::Disabled,
-            _ => return Err(corrupt("unknown owner status")),
-        },
+        status: owner_status(&text(fields, "st")?)?,
         epoch: number(fields, "ue")?,
         sealed_password: fields.get("phc").cloned().ok_or_else(|| corrupt("no password hash"))?,
         created_at: time(fields, "t0")?,
         demo: fields.contains_key("demo"),
     })
+}
+
+fn owner_status(word: &str) -> Result<OwnerStatus, StoreError> {
+    match word {
+        "A" => Ok(OwnerStatus::Active),
+        "D" => Ok(OwnerStatus::Disabled),
+        _ => Err(corrupt("unknown owner status")),
+    }
+}
+
+/// How an owner stands, if there is one: status, epoch and subject.
+pub(super) fn standing(fields: Vec<Option<String>>) -> Result<Option<OwnerStanding>, StoreError> {
+    let Ok([Some(status), Some(epoch), Some(subject)]) = <[_; 3]>::try_from(fields) else { return Ok(None) };
+    Ok(Some(OwnerStanding {
+        status: owner_status(&status)?,
+        epoch: epoch.parse().map_err(|_| corrupt("owner epoch"))?,
+        subject: Subject(subject),
+    }))
 }
 
 /// The fields of a new owner, name and value in turn.
@@ -175,8 +152,12 @@ impl Reply {
     }
 
     pub(super) fn text(&mut self) -> Result<String, StoreError> {
+        String::from_utf8(self.bytes()?).map_err(|_| corrupt("answer is not text"))
+    }
+
+    fn bytes(&mut self) -> Result<Vec<u8>, StoreError> {
         match self.values.next() {
-            Some(Value::BulkString(bytes)) => String::from_utf8(bytes).map_err(|_| corrupt("answer is not text")),
+            Some(Value::BulkString(bytes)) => Ok(bytes),
             other => Err(corrupt(&format!("unexpected answer {other:?}"))),
         }
     }
@@ -244,7 +225,7 @@ impl Reply {
     pub(super) fn redemption(mut self) -> Result<(Redemption, usize, Vec<String>), StoreError> {
         let refusal = match self.code.as_str() {
             "OK" => {
-                let live = self.live(None, &[])?;
+                let (_, live) = grant_record::live(&self.bytes()?, None, &[])?;
                 let redeemed = Redemption::Redeemed { live, overflow: Vec::new() };
                 return Ok((redeemed, self.number()?, self.texts()?));
             }
@@ -299,51 +280,39 @@ impl Reply {
     }
 
     /// The outcome of `rotate.lua`.
-    pub(super) fn rotation(mut self, presented: &Presented) -> Result<Rotation, StoreError> {
+    pub(super) fn rotation(answer: Value, presented: &Presented) -> Result<Rotation, StoreError> {
+        let values = match answer {
+            Value::BulkString(packed) => {
+                let (scope, audience) = (presented.requested_scope.as_ref(), &presented.requested_audience);
+                return match grant_record::live(&packed, scope, audience)? {
+                    (b"OK", live) => Ok(Rotation::Rotated(live)),
+                    (b"RT", live) => Ok(Rotation::Repeated(live)),
+                    (b"FW", live) => Ok(Rotation::Repaired(live)),
+                    _ => Err(corrupt("unknown code")),
+                };
+            }
+            Value::Array(values) => values,
+            other => return Err(corrupt(&format!("unexpected answer {other:?}"))),
+        };
+        let mut reply = Self::parse(values)?;
         let refused = |refusal| Ok(Rotation::Refused(refusal));
-        match self.code.as_str() {
-            "OK" => {
-                Ok(Rotation::Rotated(self.live(presented.requested_scope.as_ref(), &presented.requested_audience)?))
-            }
-            "RT" => {
-                Ok(Rotation::Repeated(self.live(presented.requested_scope.as_ref(), &presented.requested_audience)?))
-            }
-            "FW" => {
-                Ok(Rotation::Repaired(self.live(presented.requested_scope.as_ref(), &presented.requested_audience)?))
-            }
+        match reply.code.as_str() {
             "RP" => {
-                let (reason, presented) = (self.reason()?, presented.generation);
-                Ok(Rotation::Replayed { reason, presented, current: self.number()? })
+                let (reason, presented) = (reply.reason()?, presented.generation);
+                Ok(Rotation::Replayed { reason, presented, current: reply.number()? })
             }
             "NF" => refused(Refusal::Unknown),
             "WF" => refused(Refusal::WrongFamily),
             "WC" => refused(Refusal::WrongClient {
-                issued_to: ClientId::parse(&self.text()?).map_err(|_| corrupt("client_id"))?,
+                issued_to: ClientId::parse(&reply.text()?).map_err(|_| corrupt("client_id"))?,
             }),
             "WD" => refused(Refusal::WrongDelivery),
-            "RV" => refused(Refusal::Revoked(self.reason()?)),
+            "RV" => refused(Refusal::Revoked(reply.reason()?)),
             "XP" => refused(Refusal::Expired),
             "SC" => refused(Refusal::Scope),
             "AU" => refused(Refusal::Audience),
-            "TL" => Ok(Rotation::TooLate { now: self.now }),
+            "TL" => Ok(Rotation::TooLate { now: reply.now }),
             code => Err(corrupt(&format!("unknown code {code}"))),
         }
-    }
-
-    fn live(&mut self, scope: Option<&Scope>, resources: &[String]) -> Result<LiveGrant, StoreError> {
-        let (generation, key_id) = (self.number()?, self.number()?);
-        let (current_since, expires_at, absolute_expiry) = (self.time()?, self.time()?, self.time()?);
-        let granted = Scope::parse(&self.text()?).map_err(|_| corrupt("scope"))?;
-        Ok(LiveGrant {
-            now: self.now,
-            generation,
-            key_id,
-            current_since,
-            expires_at,
-            absolute_expiry,
-            scope: scope.cloned().unwrap_or(granted),
-            audience: resource::narrow(&split_audience(&self.text()?), resources).map_err(|_| corrupt("audience"))?,
-            subject: Subject(self.text()?),
-        })
     }
 }

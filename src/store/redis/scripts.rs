@@ -1,6 +1,65 @@
-//! The scripts, hashed once. A script that Redis has forgotten is sent again by the library.
+//! The scripts, hashed once. A script that Redis has forgotten is sent again.
 
-use redis::Script;
+use redis::{Cmd, RedisResult, ServerErrorKind, ToRedisArgs, Value, aio::ConnectionLike};
+
+/// A script that Redis runs by its hash.
+pub(super) struct Script(redis::Script);
+
+/// Room for the arguments of the longest call, so that a command is made in one piece of memory.
+const ARGUMENTS: usize = 32;
+const BYTES: usize = 768;
+
+impl Script {
+    fn new(code: &str) -> Self {
+        Self(redis::Script::new(code))
+    }
+
+    /// A call of the script on these keys; its arguments follow.
+    pub(super) fn on<const N: usize>(&self, keys: [&str; N]) -> ScriptCall<'_> {
+        let mut command = Cmd::with_capacity(ARGUMENTS, BYTES);
+        command.arg("EVALSHA").arg(self.0.get_hash()).arg(N);
+        for key in keys {
+            command.arg(key);
+        }
+        ScriptCall { script: self, command }
+    }
+}
+
+/// A call of a script. `redis::ScriptInvocation` does the same with a vector for each argument.
+pub(super) struct ScriptCall<'s> {
+    script: &'s Script,
+    command: Cmd,
+}
+
+impl ScriptCall<'_> {
+    /// Adds an argument.
+    pub(super) fn arg(&mut self, argument: impl ToRedisArgs) -> &mut Self {
+        self.command.arg(argument);
+        self
+    }
+
+    /// Runs the script, and sends it before if Redis has forgotten it.
+    pub(super) async fn run(self, connection: &mut (impl ConnectionLike + Send)) -> RedisResult<Value> {
+        match self.command.query_async(connection).await {
+            Err(error) if error.kind() == ServerErrorKind::NoScript.into() => {
+                Box::pin(async {
+                    self.script.0.load_async(connection).await?;
+                    self.command.query_async(connection).await
+                })
+                .await
+            }
+            answered => answered,
+        }
+    }
+}
+
+/// A script on grants that exist, which follows `grant.lua`. A full store must not hinder it: nothing grows but a
+/// revocation, which soon goes.
+macro_rules! on_grants {
+    ($file:literal) => {
+        Script::new(concat!("#!lua flags=allow-oom\n", include_str!("lua/grant.lua"), include_str!($file)))
+    };
+}
 
 pub(super) struct Scripts {
     pub(super) rotate: Script,
@@ -8,6 +67,7 @@ pub(super) struct Scripts {
     pub(super) revoke_grant: Script,
     pub(super) revoke_grants: Script,
     pub(super) confirm_revoked: Script,
+    pub(super) standing: Script,
     pub(super) create_owner: Script,
     pub(super) change_owner: Script,
     pub(super) delete_owner: Script,
@@ -33,11 +93,17 @@ pub(super) struct Scripts {
 impl Scripts {
     pub(super) fn new() -> Self {
         Self {
-            rotate: Script::new(include_str!("lua/rotate.lua")),
-            create_grant: Script::new(concat!(include_str!("lua/settle.lua"), include_str!("lua/create_grant.lua"))),
-            revoke_grant: Script::new(include_str!("lua/revoke_grant.lua")),
-            revoke_grants: Script::new(include_str!("lua/revoke_grants.lua")),
-            confirm_revoked: Script::new(include_str!("lua/confirm_revoked.lua")),
+            rotate: on_grants!("lua/rotate.lua"),
+            create_grant: Script::new(concat!(
+                "#!lua\n",
+                include_str!("lua/settle.lua"),
+                include_str!("lua/grant.lua"),
+                include_str!("lua/create_grant.lua")
+            )),
+            revoke_grant: on_grants!("lua/revoke_grant.lua"),
+            revoke_grants: on_grants!("lua/revoke_grants.lua"),
+            confirm_revoked: on_grants!("lua/confirm_revoked.lua"),
+            standing: Script::new(include_str!("lua/standing.lua")),
             create_owner: Script::new(include_str!("lua/create_owner.lua")),
             change_owner: Script::new(include_str!("lua/change_owner.lua")),
             delete_owner: Script::new(include_str!("lua/delete_owner.lua")),
@@ -45,7 +111,7 @@ impl Scripts {
             remove_signing_key: Script::new(include_str!("lua/remove_signing_key.lua")),
             write_client: Script::new(include_str!("lua/write_client.lua")),
             create_code: Script::new(include_str!("lua/create_code.lua")),
-            redeem: Script::new(include_str!("lua/redeem.lua")),
+            redeem: on_grants!("lua/redeem.lua"),
             begin_session: Script::new(include_str!("lua/begin_session.lua")),
             use_session: Script::new(include_str!("lua/use_session.lua")),
             end_sessions: Script::new(include_str!("lua/end_sessions.lua")),
@@ -57,7 +123,11 @@ impl Scripts {
             poll_device: Script::new(include_str!("lua/poll_device.lua")),
             count_attempt: Script::new(include_str!("lua/count_attempt.lua")),
             attempt_login: Script::new(include_str!("lua/attempt_login.lua")),
-            settle_login: Script::new(concat!(include_str!("lua/settle.lua"), include_str!("lua/settle_login.lua"))),
+            settle_login: Script::new(concat!(
+                "#!lua\n",
+                include_str!("lua/settle.lua"),
+                include_str!("lua/settle_login.lua")
+            )),
         }
     }
 }

@@ -21,8 +21,11 @@ impl SessionStore for RedisStore {
         let values: Vec<Value> = self
             .connection
             .run(&keys::session(session.owner, session.id), session.deadline, |deadline| {
-                let mut call = self.scripts.begin_session.key(keys::session(session.owner, session.id));
-                call.key(keys::owner(session.owner)).key(keys::sessions_of(session.owner));
+                let mut call = self.scripts.begin_session.on([
+                    &keys::session(session.owner, session.id),
+                    &keys::owner(session.owner),
+                    &keys::sessions_of(session.owner),
+                ]);
                 call.arg(deadline.0).arg(self.connection.clock_offset_ms());
                 call.arg(session.id.to_string()).arg(session.owner_epoch).arg(session.secret_hash.as_slice());
                 call.arg(session.idle_ms).arg(session.absolute_ms);
@@ -49,8 +52,8 @@ impl SessionStore for RedisStore {
         let values: Vec<Value> = self
             .connection
             .run(&keys::session(owner, id), self.connection.deadline(), |_| {
-                let mut call = self.scripts.use_session.key(keys::session(owner, id));
-                call.key(keys::owner(owner)).arg(secret_hash.as_slice());
+                let mut call = self.scripts.use_session.on([&keys::session(owner, id), &keys::owner(owner)]);
+                call.arg(secret_hash.as_slice());
                 call.arg(self.connection.clock_offset_ms()).arg(SESSION_TOUCH_MS);
                 call
             })
@@ -91,7 +94,7 @@ impl RedisStore {
     async fn end_sessions(&self, owner: OwnerId, which: &str, id: SessionId) -> Result<i64, StoreError> {
         self.connection
             .run_durably(&keys::sessions_of(owner), |_| {
-                let mut call = self.scripts.end_sessions.key(keys::sessions_of(owner));
+                let mut call = self.scripts.end_sessions.on([&keys::sessions_of(owner)]);
                 call.arg(which).arg(id.to_string()).arg(keys::session_prefix(owner));
                 call
             })

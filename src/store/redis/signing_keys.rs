@@ -13,7 +13,7 @@ impl SigningKeyStore for RedisStore {
         let added: i64 = self
             .connection
             .run_durably(keys::SIGNING_KEYS, |_| {
-                let mut call = self.scripts.add_signing_key.key(keys::SIGNING_KEYS);
+                let mut call = self.scripts.add_signing_key.on([keys::SIGNING_KEYS]);
                 call.arg(key.slot).arg(&json);
                 call
             })
@@ -23,7 +23,7 @@ impl SigningKeyStore for RedisStore {
 
     async fn remove_signing_key(&self, slot: u32) -> Result<Changed, StoreError> {
         let prepare = |_| {
-            let mut call = self.scripts.remove_signing_key.key(keys::SIGNING_KEYS);
+            let mut call = self.scripts.remove_signing_key.on([keys::SIGNING_KEYS]);
             call.arg(slot);
             call
         };

@@ -1,9 +1,9 @@
 //! Guesses of passwords in Redis: a JSON text for each account, in the owner's slot, which expires.
 
 use async_trait::async_trait;
-use redis::{ScriptInvocation, Value};
+use redis::Value;
 
-use super::{RedisStore, keys, records, records::Reply};
+use super::{RedisStore, keys, records, records::Reply, scripts::ScriptCall};
 use crate::{
     ids::OwnerId,
     store::{
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What `lua/settle.lua` needs to know, the outcome aside.
-pub(super) fn settlement(call: &mut ScriptInvocation<'_>, ticket: &LoginTicket) {
+pub(super) fn settlement(call: &mut ScriptCall<'_>, ticket: &LoginTicket) {
     call.arg(&ticket.source).arg(i32::from(ticket.trusted));
     call.arg(LONGEST_WAIT_MS).arg(STRANGERS_INTERVAL_MS).arg(TRUST_MS).arg(MAX_TRUSTED);
 }
@@ -32,8 +32,7 @@ impl ThrottleStore for RedisStore {
         let values: Vec<Value> = self
             .connection
             .run(&key, attempt.deadline, |deadline| {
-                let mut call = self.scripts.attempt_login.key(&key);
-                call.key(keys::owner(attempt.owner));
+                let mut call = self.scripts.attempt_login.on([&key, &keys::owner(attempt.owner)]);
                 call.arg(deadline.0).arg(self.connection.clock_offset_ms());
                 call.arg(format!("a{}", attempt.address)).arg(&device).arg(epoch);
                 call.arg(FREE_FAILURES).arg(FREE_FAILURES_TRUSTED).arg(FIRST_WAIT_MS).arg(LONGEST_WAIT_MS);
@@ -69,7 +68,7 @@ impl ThrottleStore for RedisStore {
             LoginOutcome::Withdrawn => "W",
         };
         let prepare = |_| {
-            let mut call = self.scripts.settle_login.key(&key);
+            let mut call = self.scripts.settle_login.on([&key]);
             call.arg(self.connection.clock_offset_ms()).arg(word);
             settlement(&mut call, ticket);
             call

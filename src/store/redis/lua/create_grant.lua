@@ -1,4 +1,4 @@
--- Stores and indexes a new grant, if its owner is still the one who was authenticated. Follows settle.lua.
+-- Stores and indexes a new grant, if its owner is still the one who was authenticated. Follows settle.lua and grant.lua.
 --
 -- KEYS 1 the grant  2 its owner  3 the owner's index of grants  4 what is counted for the account
 -- ARGV 1 deadline (ms)  2 clock offset (ms)  3 grant id  4 owner epoch  5 family hash  6 key id
@@ -11,31 +11,25 @@
 -- Atomic because a password change between the check and the creation must not leave a live grant.
 -- Idempotent: the caller chose the id, so the same command twice stores one grant.
 local T = redis.call('TIME')
-local now = T[1] * 1000 + math.floor(T[2] / 1000) + tonumber(ARGV[2])
-if now > tonumber(ARGV[1]) then return {'TL', text(now), '0', {}} end
-local known = redis.call('HMGET', KEYS[1], 'fh', 't0')
-if known[1] == ARGV[5] then return {'OK', known[2], '0', {}} end
+local offset = tonumber(ARGV[2])
+local now = T[1] * 1000 + math.floor(T[2] / 1000) + offset
+if now > tonumber(ARGV[1]) then return {'TL', now, 0, {}} end
+local stored = redis.call('GET', KEYS[1])
+if stored then
+  local _, _, _, _, _, _, _, _, _, terms = struct.unpack(USE, stored, (active(stored)))
+  local family, _, _, _, _, created = struct.unpack(TERMS, stored, terms)
+  if family == ARGV[5] then return {'OK', created, 0, {}} end
+end
 if ARGV[19] then
-  settle(KEYS[4], now, tonumber(ARGV[2]), ARGV[19], ARGV[20] == '1', 'S', tonumber(ARGV[21]), tonumber(ARGV[22]),
+  settle(KEYS[4], now, offset, ARGV[19], ARGV[20] == '1', 'S', tonumber(ARGV[21]), tonumber(ARGV[22]),
     tonumber(ARGV[23]), tonumber(ARGV[24]))
 end
 local u = redis.call('HMGET', KEYS[2], 'st', 'ue')
-if u[1] ~= 'A' or u[2] ~= ARGV[4] then return {'OW', text(now), '0', {}} end
-
-local abs = now + tonumber(ARGV[12])
-local function earlier(a, b) if a < b then return a end return b end
-redis.call('HSET', KEYS[1], 'st', 'A', 'fh', ARGV[5], 'gen', '1', 'k', ARGV[6], 'tr', text(now), 't0', text(now),
-  'abs', text(abs), 'idl', ARGV[11], 'grw', ARGV[13], 'cid', ARGV[7], 'ue', ARGV[4], 'ce', ARGV[8], 'sc', ARGV[9],
-  'atx', text(earlier(now + tonumber(ARGV[14]), abs)), 'ip', ARGV[17], 'ua', ARGV[18])
-if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'au', ARGV[10]) end
-if ARGV[16] == '1' then redis.call('HSET', KEYS[1], 'cm', '1') end
-redis.call('PEXPIREAT', KEYS[1], text(earlier(now + tonumber(ARGV[11]), abs) - tonumber(ARGV[2])))
-
-redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', text(now))
-redis.call('ZADD', KEYS[3], text(abs), ARGV[3])
--- The index lives as long as its last grant may.
-local last = redis.call('ZRANGE', KEYS[3], -1, -1, 'WITHSCORES')
-redis.call('PEXPIREAT', KEYS[3], text(tonumber(last[2]) - tonumber(ARGV[2])))
-local beyond = redis.call('ZCARD', KEYS[3]) - tonumber(ARGV[15])
-if beyond <= 0 then return {'OK', text(now), '0', {}} end
-return {'OK', text(now), text(beyond), redis.call('ZRANGE', KEYS[3], 0, beyond + 8)}
+if u[1] ~= 'A' or u[2] ~= ARGV[4] then return {'OW', now, 0, {}} end
+local _, _, beyond, oldest = create(KEYS[1], KEYS[3], now, offset, {
+  id = ARGV[3], owner_epoch = ARGV[4], family = ARGV[5], key = ARGV[6], client = ARGV[7], client_epoch = ARGV[8],
+  scope = ARGV[9], audience = ARGV[10], idle = tonumber(ARGV[11]), absolute = tonumber(ARGV[12]), grace = ARGV[13],
+  access = tonumber(ARGV[14]), most = tonumber(ARGV[15]), delivery = ARGV[16], address = ARGV[17], agent = ARGV[18],
+  code = '', request = '',
+})
+return {'OK', now, beyond, oldest}

@@ -1,5 +1,4 @@
-#!lua flags=allow-oom
--- Presents a refresh token: the port of `decide` in store/decide.rs, row for row.
+-- Presents a refresh token: the port of `decide` in store/decide.rs, row for row. Follows grant.lua.
 --
 -- KEYS 1 the grant  2 its owner
 -- ARGV 1 family hash  2 presented generation  3 client_id  4 client epoch  5 deadline (ms)
@@ -10,51 +9,48 @@
 -- Returns the code, the store's time, and what the code needs:
 --   TL too late | NF unknown | WF wrong family | WC wrong client, owner client | WD wrong delivery | RV revoked, reason
 --   XP expired | SC scope | AU audience | RP replayed, reason, current generation
---   OK rotated, RT repeated, FW repaired: generation, key id, current since, expiry, absolute expiry,
---   granted scope, audience, subject
+-- or one string, see `live` in grant.lua, for OK rotated, RT repeated, FW repaired
 -- Atomic because two requests with one token must not both find it unused.
 -- allow-oom: a full store must not log out those who are signed in; nothing here grows but a revocation, which soon goes.
 local T = redis.call('TIME')
-local now = T[1] * 1000 + math.floor(T[2] / 1000) + tonumber(ARGV[11])
+local offset = tonumber(ARGV[11])
+local now = T[1] * 1000 + math.floor(T[2] / 1000) + offset
 if now > tonumber(ARGV[5]) then return {'TL', now} end
-local g = redis.call('HMGET', KEYS[1], 'st', 'fh', 'gen', 'k', 'tr', 'abs', 'idl', 'grw', 'cid', 'ue', 'ce', 'sc', 'au', 'atx',
-  'cu', 'cm')
-if not g[1] then return {'NF', now} end
-if g[2] ~= ARGV[1] then return {'WF', now} end
-if g[9] ~= ARGV[3] then return {'WC', now, g[9]} end
-if (g[16] or '0') ~= ARGV[12] then return {'WD', now} end
-if g[1] == 'R' then return {'RV', now, redis.call('HGET', KEYS[1], 'rr')} end
-local since = tonumber(g[5])
+local stored = redis.call('GET', KEYS[1])
+if not stored then return {'NF', now} end
+local at, revoked = active(stored)
+local _, current, key, in_place, since, access, repeats, address, agent, terms = struct.unpack(USE, stored, at)
+local family, delivery, client, client_epoch, owner_epoch, _, abs, idle, grace, scope, audience =
+  struct.unpack(TERMS, stored, terms)
+if family ~= ARGV[1] then return {'WF', now} end
+if client ~= ARGV[3] then return {'WC', now, client} end
+if delivery ~= tonumber(ARGV[12]) then return {'WD', now} end
+if revoked then return {'RV', now, revoked} end
 if now < since then now = since end -- a grant's clock never runs backwards
-local atx = tonumber(g[14])
 
-local function revoke(reason)
-  local forget = now + tonumber(ARGV[10])
-  if atx > forget then forget = atx end
-  redis.call('HSET', KEYS[1], 'st', 'R', 'rr', reason, 'rt', now, 'rip', ARGV[14], 'rua', ARGV[15])
-  redis.call('PEXPIREAT', KEYS[1], forget - tonumber(ARGV[11]))
+local function stop(reason)
+  revoke(KEYS[1], stored, reason, now, offset, tonumber(ARGV[10]), ARGV[14], ARGV[15])
 end
 
-local u = redis.call('HMGET', KEYS[2], 'st', 'ue', 'sub')
-if u[1] ~= 'A' or u[2] ~= g[10] then revoke('owner') return {'RV', now, 'owner'} end
-if g[11] ~= ARGV[4] then revoke('client_epoch') return {'RV', now, 'client_epoch'} end
-local abs, idle = tonumber(g[6]), tonumber(g[7])
+local owner = redis.call('HMGET', KEYS[2], 'st', 'ue', 'sub')
+if owner[1] ~= 'A' or tonumber(owner[2]) ~= owner_epoch then stop('owner') return {'RV', now, 'owner'} end
+if client_epoch ~= tonumber(ARGV[4]) then stop('client_epoch') return {'RV', now, 'client_epoch'} end
 local function expiry(t) if t + idle < abs then return t + idle end return abs end
 if now >= expiry(since) then return {'XP', now} end
 
-local given, current = tonumber(ARGV[2]), tonumber(g[3])
-local code, generation, key, start, in_place = nil, current, g[4], since, false
+local given = tonumber(ARGV[2])
+local code, generation, start, used = nil, current, since, 0
 if given == current then
   code, start = 'OK', now
-  if ARGV[8] == 'keep' then in_place = true else generation, key = current + 1, ARGV[7] end
-elseif given + 1 == current and g[15] ~= '1' and now - since < tonumber(g[8]) then
-  code = 'RT'
+  if ARGV[8] == 'keep' then used = 1 else generation, key = current + 1, tonumber(ARGV[7]) end
+elseif given + 1 == current and in_place == 0 and now - since < grace then
+  code, repeats = 'RT', repeats + 1
 elseif given > current and given - current <= 2 then
-  code, generation, key, start = 'FW', given + 1, ARGV[7], now
+  code, generation, key, start = 'FW', given + 1, tonumber(ARGV[7]), now
 else
   local reason = 'replay'
   if given > current then reason = 'future' end
-  revoke(reason)
+  stop(reason)
   return {'RP', now, reason, current}
 end
 
@@ -64,19 +60,16 @@ local function within(requested, granted)
   end
   return true
 end
-if ARGV[9] ~= '' and not within(ARGV[9], g[12]) then return {'SC', now} end
-if ARGV[13] ~= '' and not within(ARGV[13], g[13] or '') then return {'AU', now} end
+if ARGV[9] ~= '' and not within(ARGV[9], scope) then return {'SC', now} end
+if ARGV[13] ~= '' and not within(ARGV[13], audience) then return {'AU', now} end
 
-local expires = expiry(start)
-if code == 'RT' then
-  redis.call('HINCRBY', KEYS[1], 'nr', 1)
-else
-  local access = start + tonumber(ARGV[6])
-  if access > abs then access = abs end
-  if atx > access then access = atx end
-  redis.call('HSET', KEYS[1], 'gen', generation, 'k', key, 'tr', start, 'atx', access,
-    'ip', ARGV[14], 'ua', ARGV[15])
-  if in_place then redis.call('HSET', KEYS[1], 'cu', '1') elseif g[15] then redis.call('HDEL', KEYS[1], 'cu') end
-  redis.call('PEXPIREAT', KEYS[1], expires - tonumber(ARGV[11]))
+if code ~= 'RT' then
+  local latest = start + tonumber(ARGV[6])
+  if latest > abs then latest = abs end
+  if latest > access then access = latest end
+  address, agent = ARGV[14], ARGV[15]
 end
-return {code, now, generation, key, start, expires, g[6], g[12], g[13] or '', u[3]}
+local expires = expiry(start)
+redis.call('SET', KEYS[1], struct.pack(USE, 'A', generation, key, used, start, access, repeats, #address, address,
+  #agent, agent) .. string.sub(stored, terms), 'PXAT', expires - offset)
+return live(code, now, generation, key, start, expires, abs, owner[3], scope, audience)

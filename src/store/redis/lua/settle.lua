@@ -1,4 +1,3 @@
-#!lua
 -- What the scripts that settle an attempt to log in begin with. A port of AccountThrottle::settle.
 --
 -- key      what is counted for the account

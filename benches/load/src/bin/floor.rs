@@ -5,9 +5,11 @@
 //!   else, and nobody should run it.
 //! - `sign` hashes the client's secret and signs: the least a client credentials grant does.
 //! - `argon2` serves nothing: it hashes passwords on all cores, with the server's parameters, and prints how many a second.
+//! - `commit` serves nothing: it writes the bytes of a batch to a file and calls fdatasync, again and again, and prints how
+//!   often a second.
 //! - `lookup` hashes the client's secret, verifies one ES256 JWT and reads one hash: the least an introspection does.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, os::unix::fs::FileExt as _, path::PathBuf, sync::Arc};
 
 use aws_lc_rs::{
     digest, rand,
@@ -32,9 +34,18 @@ struct Arguments {
     listen: SocketAddr,
     #[arg(long, default_value = "redis://127.0.0.1:6379")]
     store: String,
-    /// How long `argon2` hashes
+    /// How long `argon2` hashes and `commit` writes
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    /// The file that `commit` writes
+    #[arg(long, default_value = "commits")]
+    file: PathBuf,
+    /// The bytes of a batch
+    #[arg(long, default_value_t = 4096)]
+    bytes: usize,
+    /// How large the file becomes before `commit` begins at its start again, as a write-ahead log does; left out: it grows
+    #[arg(long, default_value_t = u64::MAX)]
+    file_bytes: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -44,6 +55,7 @@ enum Floor {
     Sign,
     Lookup,
     Argon2,
+    Commit,
 }
 
 const ROTATE: &str = "
@@ -71,6 +83,7 @@ async fn main() {
         }
         Floor::Constant | Floor::Sign => None,
         Floor::Argon2 => return println!("{}", hash_passwords(arguments.seconds)),
+        Floor::Commit => return println!("{}", commit(&arguments)),
     };
     let server = Arc::new(Server {
         floor: arguments.floor,
@@ -113,6 +126,24 @@ fn hash_passwords(seconds: f64) -> f64 {
         threads.into_iter().map(|thread| thread.join().expect("a thread")).sum()
     });
     hashes / began.elapsed().as_secs_f64()
+}
+
+/// Batches a second that are on the disk before the next one begins.
+fn commit(arguments: &Arguments) -> f64 {
+    let file = std::fs::File::create(&arguments.file).expect("a file that can be written");
+    let batch = vec![7; arguments.bytes];
+    let began = std::time::Instant::now();
+    let (mut commits, mut end) = (0.0, 0);
+    while began.elapsed().as_secs_f64() < arguments.seconds {
+        file.write_all_at(&batch, end).expect("written");
+        file.sync_data().expect("on the disk");
+        commits += 1.0;
+        end += arguments.bytes as u64;
+        if end >= arguments.file_bytes {
+            end = 0;
+        }
+    }
+    commits / began.elapsed().as_secs_f64()
 }
 
 async fn answer(request: Request<Incoming>, server: &Server) -> Result<Response<Full<Bytes>>, Infallible> {

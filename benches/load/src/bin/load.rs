@@ -6,7 +6,7 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -59,7 +59,7 @@ struct Arguments {
     /// Send a wrong password in `password` mode
     #[arg(long)]
     wrong_password: bool,
-    /// A file with one refresh token a line to begin with, instead of logging in
+    /// A file with one refresh token a line to begin with, instead of logging in; a connection takes turns with its share
     #[arg(long)]
     refresh_tokens: Option<std::path::PathBuf>,
     /// Write the refresh tokens of the end into this file, one a line
@@ -68,6 +68,9 @@ struct Arguments {
     /// The name of the JSON member or cookie-free field that carries the refresh token
     #[arg(long, default_value = "refresh_token")]
     token_member: String,
+    /// A process whose clock ticks between the warm-up and the end are in the answer; may be given more than once
+    #[arg(long)]
+    process: Vec<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -108,8 +111,12 @@ async fn run(arguments: Rc<Arguments>) -> serde_json::Value {
     let mut clients = Vec::with_capacity(arguments.connections);
     for number in 0..arguments.connections {
         let mut client = Client::connect(&arguments, number).await;
-        client.prepare(&arguments, seeds.get(number).cloned()).await;
+        client.prepare(&arguments, seeds.iter().skip(number).step_by(arguments.connections).cloned().collect()).await;
         clients.push(client);
+        // A listener's queue may be as short as 128, and who finds it full waits for a second.
+        if number % 64 == 63 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     let latency = Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds");
@@ -127,10 +134,15 @@ async fn run(arguments: Rc<Arguments>) -> serde_json::Value {
     tokio::time::sleep(Duration::from_secs_f64(arguments.warm_up)).await;
     record.borrow_mut().counting = true;
     let counted_from = Instant::now();
+    let ticks_before: Vec<u64> = arguments.process.iter().map(ticks).collect();
     let mut last_tokens = String::new();
     for worker in workers {
-        last_tokens += &(worker.await.expect("a worker") + "\n");
+        for token in worker.await.expect("a worker") {
+            last_tokens += &(token + "\n");
+        }
     }
+    let spent = arguments.process.iter().zip(ticks_before).map(|(id, before)| (id.to_string(), ticks(id) - before));
+    let spent: BTreeMap<_, _> = spent.collect();
     if let Some(file) = &arguments.keep_tokens {
         std::fs::write(file, last_tokens).expect("the file of tokens");
     }
@@ -147,8 +159,17 @@ async fn run(arguments: Rc<Arguments>) -> serde_json::Value {
         "ok_per_second": record.counts.statuses.get(&200).copied().unwrap_or(0) as f64 / elapsed,
         "statuses": record.counts.statuses.iter().map(|(status, n)| (status.to_string(), n)).collect::<BTreeMap<_, _>>(),
         "transport_errors": record.counts.transport_errors,
+        "ticks": spent,
         "milliseconds": { "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p999": at(0.999), "max": record.latency.max() as f64 / 1000.0 },
     })
+}
+
+/// The processor time of a process, user and system, in clock ticks (proc_pid_stat(5), fields 14 and 15).
+fn ticks(process: &u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("the process lives");
+    // The second field is the name, which may contain anything; it ends with the last parenthesis.
+    let fields = stat.rsplit_once(')').expect("a name").1.split_whitespace();
+    fields.skip(11).take(2).map(|field| field.parse::<u64>().expect("a number")).sum()
 }
 
 /// A thread that says when each request is due: `nanosleep` is finer than the runtime's milliseconds.
@@ -175,17 +196,17 @@ async fn work(
     record: Rc<RefCell<Record>>,
     due: Option<Due>,
     end: Instant,
-) -> String {
+) -> VecDeque<String> {
     loop {
         let start = match &due {
             None => Instant::now(),
             Some(due) => match due.lock().await.recv().await {
                 Some(due) => due,
-                None => return client.refresh_token,
+                None => return client.refresh_tokens,
             },
         };
         if due.is_none() && start >= end {
-            return client.refresh_token;
+            return client.refresh_tokens;
         }
         let answered = client.ask(&arguments).await;
         let mut record = record.borrow_mut();
@@ -205,7 +226,8 @@ async fn work(
 struct Client {
     stream: TcpStream,
     number: usize,
-    refresh_token: String,
+    /// The first is the next to be used.
+    refresh_tokens: VecDeque<String>,
     access_token: String,
     request: Vec<u8>,
     answer: Vec<u8>,
@@ -218,7 +240,7 @@ impl Client {
         Self {
             stream,
             number,
-            refresh_token: String::new(),
+            refresh_tokens: VecDeque::new(),
             access_token: String::new(),
             request: Vec::with_capacity(1024),
             answer: Vec::with_capacity(4096),
@@ -226,10 +248,10 @@ impl Client {
     }
 
     /// Gets the tokens that the mode begins with.
-    async fn prepare(&mut self, arguments: &Arguments, seed: Option<String>) {
-        match (arguments.mode, seed) {
-            (Mode::Refresh | Mode::Introspect, Some(token)) => self.refresh_token = token,
-            (Mode::Refresh | Mode::Introspect, None) => {
+    async fn prepare(&mut self, arguments: &Arguments, seeds: VecDeque<String>) {
+        match arguments.mode {
+            Mode::Refresh | Mode::Introspect if !seeds.is_empty() => self.refresh_tokens = seeds,
+            Mode::Refresh | Mode::Introspect => {
                 let form = self.login_form(arguments);
                 let status = self.post(arguments, &arguments.path, &form).await;
                 assert_eq!(status, Some(200), "login: {}", String::from_utf8_lossy(&self.answer));
@@ -248,7 +270,7 @@ impl Client {
     async fn ask(&mut self, arguments: &Arguments) -> Option<u16> {
         let (path, form) = match arguments.mode {
             Mode::Refresh => {
-                (&arguments.path, format!("grant_type=refresh_token&refresh_token={}", self.refresh_token))
+                (&arguments.path, format!("grant_type=refresh_token&refresh_token={}", self.refresh_tokens[0]))
             }
             Mode::Password => (&arguments.path, self.login_form(arguments)),
             Mode::ClientCredentials => (&arguments.path, "grant_type=client_credentials".to_owned()),
@@ -257,13 +279,14 @@ impl Client {
         let status = self.post(arguments, path, &form).await;
         if status.is_none() {
             *self = Self {
-                refresh_token: std::mem::take(&mut self.refresh_token),
+                refresh_tokens: std::mem::take(&mut self.refresh_tokens),
                 access_token: std::mem::take(&mut self.access_token),
                 ..Self::connect(arguments, self.number).await
             };
         }
         if status == Some(200) && arguments.mode == Mode::Refresh {
             self.take_tokens(arguments);
+            self.refresh_tokens.rotate_left(1);
         }
         status
     }
@@ -274,10 +297,12 @@ impl Client {
             let (_, rest) = text.split_once(&format!("\"{name}\":"))?;
             rest.trim_start().strip_prefix('"')?.split('"').next().map(str::to_owned)
         };
-        if let Some(token) = member(&arguments.token_member) {
-            self.refresh_token = token;
+        let (refresh_token, access_token) = (member(&arguments.token_member), member("access_token"));
+        if let Some(token) = refresh_token {
+            self.refresh_tokens.pop_front();
+            self.refresh_tokens.push_front(token);
         }
-        if let Some(token) = member("access_token") {
+        if let Some(token) = access_token {
             self.access_token = token;
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! Not here: which parameters an endpoint knows, see its own file.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use poem::{Request, RequestBody, http::HeaderMap};
 use zeroize::Zeroizing;
@@ -13,7 +13,7 @@ use crate::error::InvalidRequest;
 
 /// The parameters of a form. Those without a value are left out (RFC 6749 §3.2).
 pub struct Form {
-    once: HashMap<String, Zeroizing<String>>,
+    once: BTreeMap<String, Zeroizing<String>>,
     resources: Vec<String>,
 }
 
@@ -63,7 +63,7 @@ impl Form {
     /// `invalid_request` for broken percent-encoding, or bytes that are not UTF-8.
     pub fn parse_any(bytes: &[u8]) -> Result<(Self, Vec<String>), InvalidRequest> {
         let mut repeated = Vec::new();
-        let mut form = Self { once: HashMap::with_capacity(8), resources: Vec::new() };
+        let mut form = Self { once: BTreeMap::new(), resources: Vec::new() };
         for pair in bytes.split(|b| *b == b'&').filter(|pair| !pair.is_empty()) {
             let (name, value) = match pair.iter().position(|b| *b == b'=') {
                 Some(at) => (&pair[..at], &pair[at + 1..]),

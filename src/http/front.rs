@@ -3,13 +3,7 @@
 //!
 //! Not here: what is counted and traced, see `watch.rs`.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    future::ready,
-    net::IpAddr,
-    panic::AssertUnwindSafe,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, future::ready, net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use poem::{
@@ -33,7 +27,7 @@ use crate::{App, error::PageError};
 /// The endpoints, and what they share.
 pub struct Front {
     /// Those that programs call all day, by path and method: no router is asked for them.
-    pub direct: HashMap<String, HashMap<Method, BoxEndpoint<'static>>>,
+    pub direct: Vec<(String, Method, BoxEndpoint<'static>)>,
     /// The paths of the OpenAPI document.
     pub documented: BTreeMap<String, Documented>,
     /// Their endpoints.
@@ -87,8 +81,9 @@ impl Endpoint for Front {
 impl Front {
     /// The endpoint that needs no router, and its path.
     fn direct(&self, request: &Request) -> Option<(&str, &BoxEndpoint<'static>)> {
-        let (path, methods) = self.direct.get_key_value(request.uri().path())?;
-        Some((path, methods.get(request.method())?))
+        let (path, method) = (request.uri().path(), request.method());
+        let (path, _, endpoint) = self.direct.iter().find(|(known, by, _)| known == path && by == method)?;
+        Some((path, endpoint))
     }
 
     async fn answer(&self, mut request: Request) -> poem::Result<Response> {

@@ -163,6 +163,10 @@ pub fn public(app: &Arc<App>, config: &Config) -> Result<BoxEndpoint<'static, Re
     let routes = docs::mount(routes, &document, app.demo);
     let mut direct = HashMap::new();
     (TokenEndpoint, RevocationEndpoint, IntrospectionEndpoint).add_routes(&mut direct);
+    let by_method = |(path, methods): (String, HashMap<_, _>)| {
+        methods.into_iter().map(move |(method, endpoint)| (path.clone(), method, endpoint))
+    };
+    let direct = direct.into_iter().flat_map(by_method).collect();
     let front = Front {
         direct,
         documented: Documented::paths(&document),

@@ -30,7 +30,7 @@ impl Origin {
 
 /// Without what every browser says for historical reasons: what tells them apart would be cut off.
 fn distinctive(agent: &str) -> String {
-    let agent = agent.strip_prefix("Mozilla/5.0 ").unwrap_or(agent);
+    let Some(agent) = agent.strip_prefix("Mozilla/5.0 ") else { return agent.to_owned() };
     let agent = match (agent.find("AppleWebKit/"), agent.split_once("(KHTML, like Gecko) ")) {
         (Some(start), Some((before, rest))) if start < before.len() => format!("{}{rest}", &agent[..start]),
         _ => agent.replace("Gecko/20100101 ", ""),

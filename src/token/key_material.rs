@@ -30,6 +30,8 @@ use crate::{
     store::{SealedKey, StoreError},
 };
 
+/// Room for the claims of most tokens.
+const CLAIMS_BYTES: usize = 512;
 /// Of the two short algorithms; RS256 has more.
 const SIGNATURE_BYTES: usize = 64;
 
@@ -109,10 +111,11 @@ pub(super) struct OpenKey {
 impl OpenKey {
     /// The claims as a signed JWT, in the compact form of [RFC 7515 §7.1](https://www.rfc-editor.org/rfc/rfc7515#section-7.1).
     pub(super) fn sign(&self, claims: &impl serde::Serialize) -> Result<String, String> {
-        let claims = serde_json::to_vec(claims).map_err(|error| error.to_string())?;
-        let mut token = String::with_capacity(self.header.len() + (claims.len() + SIGNATURE_BYTES) * 4 / 3 + 8);
+        let mut text = Vec::with_capacity(CLAIMS_BYTES);
+        serde_json::to_writer(&mut text, claims).map_err(|error| error.to_string())?;
+        let mut token = String::with_capacity(self.header.len() + (text.len() + SIGNATURE_BYTES) * 4 / 3 + 8);
         token.push_str(&self.header);
-        URL_SAFE_NO_PAD.encode_string(claims, &mut token);
+        URL_SAFE_NO_PAD.encode_string(text, &mut token);
         let signature = self.signing.sign(token.as_bytes()).map_err(|error| error.to_string())?;
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut token);

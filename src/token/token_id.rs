@@ -9,7 +9,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use crate::{
     clock::random_bytes,
     ids::{GrantId, OwnerId},
-    secret::{ServerSecret, sha256},
+    secret::ServerSecret,
     store::LiveGrant,
 };
 
@@ -36,8 +36,11 @@ impl TokenIds {
         context.update(&live.generation.to_be_bytes());
         // Under `keep` a generation is used many times; each use is an issue time of its own.
         context.update(&live.current_since.0.to_be_bytes());
-        context.update(&sha256(live.scope.as_str().as_bytes()));
-        context.update(&sha256(live.audience.join(" ").as_bytes()));
+        // Neither a scope nor a resource holds a NUL.
+        for part in std::iter::once(live.scope.as_str()).chain(live.audience.iter().map(String::as_str)) {
+            context.update(part.as_bytes());
+            context.update(&[0]);
+        }
         let mut name = [0; 16];
         name.copy_from_slice(&context.sign().as_ref()[..16]);
         self.text(name, owner.0)

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use redis::Value;
 
 use super::{
-    RedisStore, keys,
+    RedisStore, grant_record, keys,
     records::{self, Reply, join_audience},
 };
 use crate::store::{
@@ -56,7 +56,7 @@ impl CodeStore for RedisStore {
                 call.arg(presented.access_token_lifetime_ms).arg(TOMBSTONE_MS);
                 call.arg(self.connection.clock_offset_ms()).arg(records::cookie_mode(presented.delivery));
                 call.arg(presented.grant.to_string()).arg(MAX_GRANTS_PER_OWNER);
-                call.arg(&presented.from.address).arg(&presented.from.agent);
+                call.arg(grant_record::origin(&presented.from));
                 call
             })
             .await?;

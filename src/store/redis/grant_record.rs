@@ -5,10 +5,13 @@ use crate::{
     ids::{ClientId, Subject},
     resource,
     scope::Scope,
-    store::{Delivery, GrantRecord, GrantStatus, LiveGrant, Origin, RevocationReason, StoreError},
+    store::{
+        Delivery, GrantRecord, GrantStatus, LiveGrant, Origin, Presented, RevocationReason, RotationPolicy, StoreError,
+        TOMBSTONE_MS,
+    },
 };
 
-use super::records::{corrupt, split_audience};
+use super::records::{cookie_mode, corrupt, split_audience};
 
 /// Reads what Lua's `struct` packed: big-endian numbers, and texts behind their lengths.
 struct Packed<'a>(&'a [u8]);
@@ -37,12 +40,57 @@ impl<'a> Packed<'a> {
     }
 
     fn origin(&mut self) -> Result<Origin, StoreError> {
+        // Its length, for the scripts.
+        self.bytes(2)?;
         Ok(Origin { address: self.text(1)?.to_owned(), agent: self.text(1)?.to_owned() })
     }
 
     fn scope(&mut self) -> Result<Scope, StoreError> {
         Scope::parse(self.text(2)?).map_err(|_| corrupt("scope"))
     }
+}
+
+/// Where a request came from, as the scripts take it and store it.
+pub(super) fn origin(from: &Origin) -> Vec<u8> {
+    let mut packed = Vec::with_capacity(2 + from.address.len() + from.agent.len());
+    pack_text(&mut packed, &from.address);
+    pack_text(&mut packed, &from.agent);
+    packed
+}
+
+/// A text of at most 255 bytes behind its length.
+fn pack_text(packed: &mut Vec<u8>, text: &str) {
+    let text = &text.as_bytes()[..text.len().min(255)];
+    packed.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
+    packed.extend_from_slice(text);
+}
+
+/// The lowest `SIZE` bytes of a number.
+fn pack_number<const SIZE: usize>(packed: &mut Vec<u8>, number: i64) {
+    packed.extend_from_slice(&number.to_be_bytes()[8 - SIZE..]);
+}
+
+/// Who presents a refresh token, as the grant has its holder.
+pub(super) fn holder(presented: &Presented) -> Vec<u8> {
+    let mut packed = Vec::with_capacity(32 + 1 + 1 + presented.client_id.as_str().len() + 7);
+    packed.extend_from_slice(&presented.family_hash);
+    packed.push(cookie_mode(presented.delivery));
+    pack_text(&mut packed, presented.client_id.as_str());
+    pack_number::<7>(&mut packed, presented.client_epoch.cast_signed());
+    packed
+}
+
+/// The numbers that `rotate.lua` takes.
+pub(super) fn numbers(presented: &Presented, deadline: Timestamp, clock_offset_ms: i64) -> Vec<u8> {
+    let mut packed = Vec::with_capacity(4 + 6 + 6 + 1 + 1 + 6 + 6);
+    packed.extend_from_slice(&presented.generation.to_be_bytes());
+    pack_number::<6>(&mut packed, deadline.0);
+    pack_number::<6>(&mut packed, presented.access_token_lifetime_ms);
+    packed.push(presented.new_key_id);
+    packed.push(u8::from(presented.rotation == RotationPolicy::Rotate));
+    pack_number::<6>(&mut packed, TOMBSTONE_MS);
+    pack_number::<6>(&mut packed, clock_offset_ms);
+    packed
 }
 
 /// The record of a grant.

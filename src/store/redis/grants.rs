@@ -14,7 +14,7 @@ use crate::{
     ids::{GrantId, OwnerId},
     store::{
         Changed, GrantCreation, GrantRecord, GrantStatus, GrantStore, MAX_GRANTS_PER_OWNER, NewGrant, Origin,
-        OwnerStanding, Presented, RevocationReason, Rotation, RotationPolicy, StoreError, TOMBSTONE_MS,
+        OwnerStanding, Presented, RevocationReason, Rotation, StoreError, TOMBSTONE_MS,
     },
 };
 
@@ -67,7 +67,7 @@ impl GrantStore for RedisStore {
                 call.arg(grant.idle_ms).arg(grant.absolute_ms).arg(grant.grace_ms);
                 call.arg(grant.access_token_lifetime_ms).arg(MAX_GRANTS_PER_OWNER);
                 call.arg(records::cookie_mode(grant.delivery));
-                call.arg(&grant.from.address).arg(&grant.from.agent);
+                call.arg(grant_record::origin(&grant.from));
                 if let Some(ticket) = &grant.settles {
                     settlement(&mut call, ticket);
                 }
@@ -94,17 +94,11 @@ impl GrantStore for RedisStore {
             .connection
             .run(&key, presented.deadline, |deadline| {
                 let mut call = self.scripts.rotate.on([&key, &keys::owner(presented.owner)]);
-                call.arg(presented.family_hash.as_slice()).arg(presented.generation);
-                call.arg(presented.client_id.as_str()).arg(presented.client_epoch);
-                call.arg(deadline.0).arg(presented.access_token_lifetime_ms).arg(presented.new_key_id);
-                call.arg(match presented.rotation {
-                    RotationPolicy::Rotate => "rotate",
-                    RotationPolicy::Keep => "keep",
-                });
+                call.arg(grant_record::holder(presented));
+                call.arg(grant_record::numbers(presented, deadline, self.connection.clock_offset_ms()));
+                call.arg(grant_record::origin(&presented.from));
                 call.arg(presented.requested_scope.as_ref().map_or("", |scope| scope.as_str()));
-                call.arg(TOMBSTONE_MS).arg(self.connection.clock_offset_ms());
-                call.arg(records::cookie_mode(presented.delivery)).arg(join_audience(&presented.requested_audience));
-                call.arg(&presented.from.address).arg(&presented.from.agent);
+                call.arg(join_audience(&presented.requested_audience));
                 call
             })
             .await?;
@@ -128,7 +122,7 @@ impl GrantStore for RedisStore {
             let mut call = self.scripts.revoke_grant.on([&key, &keys::grants_of(owner)]);
             call.arg(id.to_string()).arg(reason.as_str());
             call.arg(TOMBSTONE_MS).arg(self.connection.clock_offset_ms());
-            call.arg(&from.address).arg(&from.agent);
+            call.arg(grant_record::origin(from));
             call
         };
         // The oldest grants beyond the cap: nothing is lost when one of them comes back, and a login does not wait.
@@ -150,7 +144,7 @@ impl GrantStore for RedisStore {
             .run_durably(&key, |_| {
                 let mut call = self.scripts.revoke_grants.on([&key]);
                 call.arg(reason.as_str()).arg(TOMBSTONE_MS).arg(self.connection.clock_offset_ms());
-                call.arg(&from.address).arg(&from.agent).arg(keys::grant_prefix(owner));
+                call.arg(grant_record::origin(from)).arg(keys::grant_prefix(owner));
                 call
             })
             .await?;

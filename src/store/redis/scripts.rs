@@ -56,8 +56,8 @@ impl ScriptCall<'_> {
 /// A script on grants that exist, which follows `grant.lua`. A full store must not hinder it: nothing grows but a
 /// revocation, which soon goes.
 macro_rules! on_grants {
-    ($file:literal) => {
-        Script::new(concat!("#!lua flags=allow-oom\n", include_str!("lua/grant.lua"), include_str!($file)))
+    ($($file:literal),+) => {
+        Script::new(concat!("#!lua flags=allow-oom\n", include_str!("lua/grant.lua"), $(include_str!($file)),+))
     };
 }
 
@@ -98,6 +98,7 @@ impl Scripts {
                 "#!lua\n",
                 include_str!("lua/settle.lua"),
                 include_str!("lua/grant.lua"),
+                include_str!("lua/new_grant.lua"),
                 include_str!("lua/create_grant.lua")
             )),
             revoke_grant: on_grants!("lua/revoke_grant.lua"),
@@ -111,7 +112,7 @@ impl Scripts {
             remove_signing_key: Script::new(include_str!("lua/remove_signing_key.lua")),
             write_client: Script::new(include_str!("lua/write_client.lua")),
             create_code: Script::new(include_str!("lua/create_code.lua")),
-            redeem: on_grants!("lua/redeem.lua"),
+            redeem: on_grants!("lua/new_grant.lua", "lua/redeem.lua"),
             begin_session: Script::new(include_str!("lua/begin_session.lua")),
             use_session: Script::new(include_str!("lua/use_session.lua")),
             end_sessions: Script::new(include_str!("lua/end_sessions.lua")),

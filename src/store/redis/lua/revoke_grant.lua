@@ -1,7 +1,7 @@
 -- Revokes a grant; the first reason and origin stay. Follows grant.lua.
 --
 -- KEYS 1 the grant  2 the owner's index of grants
--- ARGV 1 grant id  2 reason  3 tombstone (ms)  4 clock offset (ms)  5 address  6 agent
+-- ARGV 1 grant id  2 reason  3 tombstone (ms)  4 clock offset (ms)  5 where from, as in USE
 -- Returns 1, or 0 when there is no such grant.
 -- It writes also when the grant was revoked before: whoever repeats a revocation then waits until the replicas have it.
 -- Atomic because a revocation must not be overwritten by a rotation that read the grant before it.
@@ -16,5 +16,5 @@ if revoked then
 end
 local T, offset = redis.call('TIME'), tonumber(ARGV[4])
 local now = T[1] * 1000 + math.floor(T[2] / 1000) + offset
-revoke(KEYS[1], stored, ARGV[2], now, offset, tonumber(ARGV[3]), ARGV[5], ARGV[6])
+revoke(KEYS[1], stored, ARGV[2], now, offset, tonumber(ARGV[3]), ARGV[5])
 return 1

@@ -28,6 +28,7 @@
 //! error.rs            the RFC's code outside, our reason inside
 //! clock.rs            the only reader of the wall clock and of randomness
 //! ids.rs              identifiers, parsed
+//! lane.rs             the number of the thread that serves a connection
 //! scope.rs            a set of scope tokens
 //! pkce.rs             code verifiers and challenges
 //! resource.rs         the resources that a token is for
@@ -66,6 +67,7 @@ pub mod failpoint;
 pub mod grant;
 pub mod http;
 pub mod ids;
+pub mod lane;
 pub mod pkce;
 pub mod resource;
 pub mod resource_owner;

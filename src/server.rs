@@ -5,6 +5,7 @@
 mod activity;
 mod connections;
 pub mod tls;
+mod workers;
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,11 +17,12 @@ use tokio::{
 use self::{
     connections::{Door, accept},
     tls::Tls,
+    workers::Workers,
 };
 use crate::{
     App,
     config::{Config, Limits},
-    http,
+    http, lane,
 };
 
 /// How often the signing keys are looked at; much less than they are published ahead.
@@ -76,11 +78,13 @@ pub async fn run(
     let endpoint = http::public(&app, config).map_err(io::Error::other)?;
     let limits = config.limits.clone();
     let public = Door { endpoint, app: Arc::clone(&app), limits: limits.clone(), tls };
-    let public = tokio::spawn(accept(listeners.public, public, stopped.clone()));
+    let workers = Workers::start(1..=lane::number())?;
+    let public = tokio::spawn(accept(listeners.public, public, workers, stopped.clone()));
     let limits = Limits { connections: MANAGEMENT_CONNECTIONS, ..limits };
     let traces = app.traces.clone();
     let management = Door { endpoint: http::management(&app), app, limits, tls: None };
-    let management = listeners.management.map(|listener| tokio::spawn(accept(listener, management, stopped)));
+    let workers = Workers::start(0..=0)?;
+    let management = listeners.management.map(|listener| tokio::spawn(accept(listener, management, workers, stopped)));
     shutdown.await;
     tracing::info!("shutting down: finishing the requests in flight");
     stop.send_replace(true);

@@ -8,12 +8,12 @@
 //! Not here: the document that Swagger UI shows (it reads `/openapi.json`); the error responses, see
 //! `error_response.rs`; what the pages say, see `pages/`.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use askama::Template;
 use poem::{
-    Response, Route, RouteMethod,
-    endpoint::make_sync,
+    EndpointExt, Response, Route, RouteMethod,
+    endpoint::{BoxEndpoint, DynEndpoint, make, make_sync},
     get,
     http::{
         StatusCode,
@@ -38,8 +38,23 @@ const HTML: &str = "text/html; charset=utf-8";
 ///
 /// `document` is the OpenAPI document, for its title. With `demo` the page shows the demo records and
 /// fills in the demo client.
+///
+/// They are made when somebody looks: a server that only answers programs has no use for the megabytes of Swagger UI.
 #[must_use]
 pub fn mount(routes: Route, document: &serde_json::Value, demo: bool) -> Route {
+    let title = document.pointer("/info/title").and_then(serde_json::Value::as_str).unwrap_or("Regrant").to_owned();
+    let make_pages: Box<dyn FnOnce() -> BoxEndpoint<'static> + Send> = Box::new(move || pages(&title, demo).boxed());
+    let pages = Arc::new(LazyLock::new(make_pages));
+    routes.nest_no_strip(
+        "/docs",
+        make(move |request| {
+            let pages = Arc::clone(&pages);
+            async move { DynEndpoint::call(&***pages, request).await }
+        }),
+    )
+}
+
+fn pages(title: &str, demo: bool) -> Route {
     let swagger = &*SWAGGER_UI;
     let swagger_js = Asset::new(JAVASCRIPT, swagger.script.as_bytes());
     let swagger_css = Asset::new(CSS, swagger.style.as_bytes());
@@ -48,7 +63,6 @@ pub fn mount(routes: Route, document: &serde_json::Value, demo: bool) -> Route {
     let style_css = Asset::new(CSS, include_bytes!("pages/docs.css").as_slice());
     let redirect_js = Asset::new(JAVASCRIPT, include_bytes!("pages/oauth2-redirect.js").as_slice());
 
-    let title = document.pointer("/info/title").and_then(serde_json::Value::as_str).unwrap_or("Regrant");
     let docs = DocsPage {
         title,
         demo,
@@ -62,7 +76,7 @@ pub fn mount(routes: Route, document: &serde_json::Value, demo: bool) -> Route {
     let not_found = NotFoundPage { title, style_css: &style_css.version };
     let redirect = include_str!("pages/oauth2-redirect.html").to_owned();
 
-    let routes = routes
+    let routes = Route::new()
         .at("/docs", page(StatusCode::OK, docs.render()))
         .at("/docs/", page(StatusCode::OK, docs.render()))
         .at("/docs/oauth2-redirect.html", page(StatusCode::OK, Ok(redirect)))

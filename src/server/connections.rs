@@ -26,6 +26,7 @@ use tokio::{
 use super::{
     activity::{Activity, Overdue, Watched},
     tls::Tls,
+    workers::Workers,
 };
 use crate::{App, config::Limits};
 
@@ -55,7 +56,12 @@ pub(super) struct Door {
 }
 
 /// Accepts connections until told to stop, then drains them.
-pub(super) async fn accept(listener: TcpListener, door: Door, mut stopped: watch::Receiver<bool>) -> io::Result<()> {
+pub(super) async fn accept(
+    listener: TcpListener,
+    door: Door,
+    mut workers: Workers,
+    mut stopped: watch::Receiver<bool>,
+) -> io::Result<()> {
     let local = listener.local_addr()?;
     let connections = door.limits.connections;
     let permits = Arc::new(Semaphore::new(connections));
@@ -82,10 +88,13 @@ pub(super) async fn accept(listener: TcpListener, door: Door, mut stopped: watch
         let open = door.app.metrics.connection();
         let ends = Ends { local, peer };
         let (door, builder, stopped) = (Arc::clone(&door), Arc::clone(&builder), stopped.clone());
-        tokio::spawn(async move {
+        let handed_over = workers.serve(stream, |stream| async move {
             door.serve(stream, ends, &builder, stopped).await;
             drop((open, permit));
         });
+        if let Err(error) = handed_over {
+            tracing::debug!(%error, %peer, "a connection ended before it was served");
+        }
     }
     drop(listener);
     // All permits are back when all connections have ended.

@@ -3,7 +3,6 @@
 //! Not here: what the answer is made of, see `token.rs`.
 
 use poem_openapi::{Enum, Object};
-use serde::Serialize;
 use serde_json::json;
 
 use crate::{
@@ -59,23 +58,20 @@ pub(super) struct TokenForm {
 }
 
 /// The answer to a token request (RFC 6749 section 5.1).
-#[derive(Debug, Serialize, Object)]
+#[derive(Debug, Object)]
 pub(super) struct TokenResponse {
     /// A JWT as RFC 9068 profiles it.
-    pub(super) access_token: String,
+    access_token: String,
     /// Always `Bearer`.
-    pub(super) token_type: String,
+    token_type: String,
     /// Seconds until the access token expires.
-    pub(super) expires_in: i64,
+    expires_in: i64,
     /// What the access token is good for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) scope: Option<String>,
+    scope: Option<String>,
     /// Use it once: every answer brings the next one. After a lost answer, send the same one again.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) refresh_token: Option<String>,
+    refresh_token: Option<String>,
     /// Seconds until the refresh token expires unless it is used.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) refresh_token_expires_in: Option<i64>,
+    refresh_token_expires_in: Option<i64>,
 }
 
 /// What the document says about it.

@@ -11,17 +11,14 @@ use std::{
     time::Duration,
 };
 
-use redis::{
-    Arg, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind, Value,
-    aio::{ConnectionLike, MultiplexedConnection},
-    cmd,
-};
+use redis::{Arg, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, cmd};
 use tokio::time::Instant;
 
 use super::{
+    call::{Call, Line},
     client_cache::ClientCache,
     deployment::Deployment,
-    node::{Asking, Dedicated, Node, Shared},
+    node::{Dedicated, Node},
     scripts::ScriptCall,
     slot,
     topology::Topology,
@@ -68,36 +65,6 @@ enum Trouble {
     Unknown(String),
     /// It was refused, or nothing more can be done in time.
     Refused(String),
-}
-
-/// The connection that one command takes.
-enum Line {
-    Shared(Shared),
-    Dedicated(Dedicated),
-}
-
-impl Line {
-    const fn connection(&mut self) -> &mut MultiplexedConnection {
-        match self {
-            Self::Shared(shared) => &mut shared.connection,
-            Self::Dedicated(dedicated) => &mut dedicated.connection,
-        }
-    }
-}
-
-/// What is sent: a script, which learns its deadline, or a command that may be carried out at any time.
-enum Call<'c, 's> {
-    Script(&'c (dyn Fn(Timestamp) -> ScriptCall<'s> + Sync)),
-    Command(&'c Cmd),
-}
-
-impl Call<'_, '_> {
-    async fn send(&self, connection: &mut (impl ConnectionLike + Send), deadline: Timestamp) -> RedisResult<Value> {
-        match self {
-            Self::Script(prepare) => prepare(deadline).run(connection).await,
-            Self::Command(command) => command.query_async(connection).await,
-        }
-    }
 }
 
 impl Connection {
@@ -236,7 +203,7 @@ impl Connection {
                 Some(there) => there,
                 None => (self.topology.locate(slot).await.map_err(Trouble::Unsent)?, false),
             };
-            let mut line = match self.line(&node, durably).await {
+            let line = match self.line(&node, durably).await {
                 Ok(line) => line,
                 Err(text) => {
                     // Perhaps another server has taken its place.
@@ -247,14 +214,8 @@ impl Connection {
             // By the clock of that server, which need not be that of the others.
             let spent = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
             let deadline = node.now().plus(time_ms.saturating_sub(spent));
-            let connection = line.connection();
             failpoint::pass_soon("request written");
-            let answer = if asking {
-                Box::pin(call.send(&mut Asking(connection), deadline)).await
-            } else {
-                call.send(connection, deadline).await
-            };
-            let error = match answer {
+            let error = match call.send(&line, asking, deadline).await {
                 Ok(value) => {
                     self.correct_time(&node, &value);
                     return Ok((value, (node, line)));

@@ -2,6 +2,8 @@
 //!
 //! Not here: rotation's rules, see `store/decide.rs`; `lua/rotate.lua` is their port.
 
+mod batches;
+mod call;
 mod client_cache;
 mod clients;
 mod codes;

@@ -17,10 +17,14 @@ use redis::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
+    batches::Batches,
     client_cache::ClientCache,
     connection::{CLIENTS_CHANNEL, COMMAND},
 };
-use crate::clock::{Clock, Timestamp};
+use crate::{
+    clock::{Clock, Timestamp},
+    lane,
+};
 
 /// Commands that may wait to be written: more than the library's 50, because one connection carries all.
 const WRITE_QUEUE: usize = 1024;
@@ -28,9 +32,9 @@ const WRITE_QUEUE: usize = 1024;
 const DEDICATED: usize = 32;
 
 /// A shared connection, and which one it is of those there were.
-#[derive(Clone)]
 pub(super) struct Shared {
     pub(super) connection: MultiplexedConnection,
+    pub(super) batches: Batches,
     number: u64,
 }
 
@@ -50,7 +54,8 @@ pub(super) struct Node {
     cache: Arc<ClientCache>,
     /// This server's time minus ours, milliseconds.
     ahead_ms: AtomicI64,
-    shared: RwLock<Option<Shared>>,
+    /// One for each thread that serves connections, and one for all others.
+    lanes: Vec<RwLock<Option<Arc<Shared>>>>,
     /// Held by the one who connects.
     connecting: tokio::sync::Mutex<()>,
     /// Attempts to connect, and the last that failed: those who waited for it share its outcome.
@@ -70,7 +75,7 @@ impl Node {
             clock,
             cache,
             ahead_ms: AtomicI64::new(0),
-            shared: RwLock::default(),
+            lanes: (0..=lane::number()).map(|_| RwLock::default()).collect(),
             connecting: tokio::sync::Mutex::default(),
             attempts: AtomicU64::new(0),
             failure: Mutex::default(),
@@ -92,15 +97,15 @@ impl Node {
         ahead
     }
 
-    /// The connection that all requests share.
-    pub(super) async fn shared(&self) -> RedisResult<Shared> {
+    /// The connection that all requests of a thread share.
+    pub(super) async fn shared(&self) -> RedisResult<Arc<Shared>> {
         match self.current() {
             Some(shared) => Ok(shared),
             None => Box::pin(self.made_anew()).await,
         }
     }
 
-    async fn made_anew(&self) -> RedisResult<Shared> {
+    async fn made_anew(&self) -> RedisResult<Arc<Shared>> {
         let seen = self.attempts.load(Ordering::Acquire);
         let _turn = self.connecting.lock().await;
         if let Some(shared) = self.current() {
@@ -115,13 +120,18 @@ impl Node {
         let connected = self.connect().await;
         let number = self.attempts.fetch_add(1, Ordering::AcqRel);
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = connected.as_ref().err().cloned();
-        let shared = Shared { connection: connected?, number };
-        *self.shared.write().unwrap_or_else(PoisonError::into_inner) = Some(shared.clone());
+        let connection = connected?;
+        let shared = Arc::new(Shared { batches: Batches::on(connection.clone()), connection, number });
+        *self.lane().write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&shared));
         Ok(shared)
     }
 
-    fn current(&self) -> Option<Shared> {
-        self.shared.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn lane(&self) -> &RwLock<Option<Arc<Shared>>> {
+        &self.lanes[lane::current() % self.lanes.len()]
+    }
+
+    fn current(&self) -> Option<Arc<Shared>> {
+        self.lane().read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn connect(&self) -> RedisResult<MultiplexedConnection> {
@@ -148,19 +158,24 @@ impl Node {
         self.learn(seconds * 1000 + micros / 1000 + self.clock.offset_ms())
     }
 
-    /// Gives a connection up that broke or does not answer; the next request makes another one.
+    /// Gives up a connection that broke or does not answer, and those of the other threads, which fare alike; the next
+    /// request makes another one.
     pub(super) fn suspect(&self, suspect: &Shared) {
-        let mut shared = self.shared.write().unwrap_or_else(PoisonError::into_inner);
-        if shared.as_ref().is_some_and(|current| current.number == suspect.number) {
-            *shared = None;
-            self.cache.forget_all();
+        if self.current().is_some_and(|current| current.number == suspect.number) {
+            self.forget_shared();
         }
     }
 
     /// Gives up every connection: this server is not the master it was.
     pub(super) fn abandon(&self) {
-        *self.shared.write().unwrap_or_else(PoisonError::into_inner) = None;
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.forget_shared();
+    }
+
+    fn forget_shared(&self) {
+        for lane in &self.lanes {
+            *lane.write().unwrap_or_else(PoisonError::into_inner) = None;
+        }
         self.cache.forget_all();
     }
 
@@ -208,8 +223,8 @@ impl Node {
 
     /// Runs a command that belongs to this server rather than to a key.
     pub(super) async fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> RedisResult<T> {
-        let mut shared = self.shared().await?;
-        let answer = command.query_async(&mut shared.connection).await;
+        let shared = self.shared().await?;
+        let answer = command.query_async(&mut shared.connection.clone()).await;
         if answer.as_ref().is_err_and(|error: &RedisError| error.is_io_error()) {
             self.suspect(&shared);
         }

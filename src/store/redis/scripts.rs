@@ -1,6 +1,6 @@
 //! The scripts, hashed once. A script that Redis has forgotten is sent again.
 
-use redis::{Cmd, RedisResult, ServerErrorKind, ToRedisArgs, Value, aio::ConnectionLike};
+use redis::{Cmd, RedisResult, ToRedisArgs, aio::MultiplexedConnection};
 
 /// A script that Redis runs by its hash.
 pub(super) struct Script(redis::Script);
@@ -28,7 +28,7 @@ impl Script {
 /// A call of a script. `redis::ScriptInvocation` does the same with a vector for each argument.
 pub(super) struct ScriptCall<'s> {
     script: &'s Script,
-    command: Cmd,
+    pub(super) command: Cmd,
 }
 
 impl ScriptCall<'_> {
@@ -38,18 +38,9 @@ impl ScriptCall<'_> {
         self
     }
 
-    /// Runs the script, and sends it before if Redis has forgotten it.
-    pub(super) async fn run(self, connection: &mut (impl ConnectionLike + Send)) -> RedisResult<Value> {
-        match self.command.query_async(connection).await {
-            Err(error) if error.kind() == ServerErrorKind::NoScript.into() => {
-                Box::pin(async {
-                    self.script.0.load_async(connection).await?;
-                    self.command.query_async(connection).await
-                })
-                .await
-            }
-            answered => answered,
-        }
+    /// Sends the script itself.
+    pub(super) async fn load(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        self.script.0.load_async(connection).await.map(drop)
     }
 }
 

@@ -9,7 +9,7 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use poem::{
     Endpoint, Request, Response,
     endpoint::{BoxEndpoint, DynEndpoint},
-    http::{Method, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header},
 };
 
 use super::{
@@ -73,6 +73,10 @@ impl Endpoint for Front {
             sharing.open(&mut response);
         }
         response.headers_mut().insert(name, id);
+        // The rest of the body is not read, so the connection can't go on: who does not know would send the next request on it.
+        if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         watch.end(&self.app, &response, direct.map(|(path, _)| path));
         Ok(response)
     }

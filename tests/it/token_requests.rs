@@ -134,6 +134,8 @@ async fn a07_the_largest_body_is_16_kib(on: On) {
     let (answer, _) = raw(&server, chunks.into_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     assert!(answer.contains("content-type: application/json\r\n"), "{answer}");
+    // The next request must not be sent on a connection that ends.
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
     assert!(answer.contains(r#""error":"invalid_request""#), "{answer}");
 }
 

@@ -14,14 +14,20 @@ pub struct Scope(String);
 #[error("a scope is a list of printable ASCII words, without quotes and backslashes, separated by single spaces")]
 pub struct InvalidScope;
 
+/// The longest scope, bytes: half of the longest token that is read.
+const LONGEST: usize = 4 * 1024;
+
 impl Scope {
     /// Parses the `scope` parameter. The empty text is the empty set.
     ///
     /// # Errors
-    /// [`InvalidScope`] for characters that RFC 6749 §3.3 forbids.
+    /// [`InvalidScope`] for characters that RFC 6749 §3.3 forbids, and for more than 4 KiB.
     pub fn parse(text: &str) -> Result<Self, InvalidScope> {
         if text.is_empty() {
             return Ok(Self::default());
+        }
+        if text.len() > LONGEST {
+            return Err(InvalidScope);
         }
         let mut tokens: Vec<&str> = text.split(' ').collect();
         // RFC 6749 §3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E )

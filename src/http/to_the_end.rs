@@ -8,9 +8,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::runtime::Handle;
+use crate::lane;
 
-/// Does the work in the task of the request, and what is left of it in one of its own when nobody waits for it any more.
+/// Does the work in the task of the request, and what is left of it in one of its own when nobody waits for it any more: in the
+/// runtime of the server, which outlives the threads that serve connections.
 /// Most clients wait, and a task of its own for each request costs more than all other steps before the store.
 ///
 /// The error is what the work said when it panicked.
@@ -42,8 +43,8 @@ impl<F: Future<Output: Send> + Send + 'static> Future for ToTheEnd<F> {
 
 impl<F: Future<Output: Send> + Send + 'static> Drop for ToTheEnd<F> {
     fn drop(&mut self) {
-        if let (Some(work), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
-            runtime.spawn(work);
+        if let (Some(work), Some(home)) = (self.0.take(), lane::home()) {
+            home.spawn(work);
         }
     }
 }

@@ -102,6 +102,7 @@ pub(super) async fn accept(
     if timeout(DRAIN, permits.acquire_many(all)).await.is_err() {
         tracing::warn!("some requests did not finish in {DRAIN:?}");
     }
+    workers.end().await;
     Ok(())
 }
 

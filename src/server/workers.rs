@@ -3,15 +3,27 @@
 //!
 //! Not here: what a connection does, see `connections.rs`.
 
-use std::{convert::Infallible, future::Future, io, ops::RangeInclusive, thread};
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    ops::RangeInclusive,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use tokio::{
     net::TcpStream,
     runtime::{Builder, Handle},
     sync::oneshot,
+    task::spawn_blocking,
+    time::timeout,
 };
 
 use crate::lane;
+
+/// How long the threads may take to end: each drops what it still has to do.
+const END: Duration = Duration::from_secs(2);
 
 /// The threads. They end with it, and what they still do ends with them.
 pub(super) struct Workers {
@@ -22,7 +34,8 @@ pub(super) struct Workers {
 struct Worker {
     runtime: Handle,
     /// Dropped to end the thread.
-    _alive: oneshot::Sender<Infallible>,
+    alive: oneshot::Sender<Infallible>,
+    thread: JoinHandle<()>,
 }
 
 impl Workers {
@@ -51,16 +64,29 @@ impl Workers {
         worker.runtime.spawn(serve(stream));
         Ok(())
     }
+
+    /// Ends the threads, and waits until they have.
+    pub(super) async fn end(self) {
+        let (alive, threads): (Vec<_>, Vec<_>) =
+            self.threads.into_iter().map(|worker| (worker.alive, worker.thread)).unzip();
+        drop(alive);
+        // What panicked has been reported.
+        let ended = spawn_blocking(|| threads.into_iter().for_each(|thread| drop(thread.join())));
+        if timeout(END, ended).await.is_err() {
+            tracing::warn!("threads that serve connections did not end in {END:?}");
+        }
+    }
 }
 
 fn start(number: usize) -> io::Result<Worker> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let (alive, ended) = oneshot::channel::<Infallible>();
     let handle = runtime.handle().clone();
-    thread::Builder::new().name(format!("serve {number}")).spawn(move || {
-        lane::enter(number);
+    let home = Handle::current();
+    let thread = thread::Builder::new().name(format!("serve {number}")).spawn(move || {
+        lane::enter(number, home);
         // It ends with an error, when the other half is dropped.
         drop(runtime.block_on(ended));
     })?;
-    Ok(Worker { runtime: handle, _alive: alive })
+    Ok(Worker { runtime: handle, alive, thread })
 }

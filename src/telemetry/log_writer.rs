@@ -58,12 +58,24 @@ impl LogWriter {
             let ended = lines.ended;
             drop(lines);
             self.changed.notify_all();
-            // There is nobody to tell that the log can't be written.
-            drop(io::stderr().write_all(&batch));
+            write(&batch);
             batch.clear();
             if ended {
                 return;
             }
+        }
+    }
+}
+
+/// Writes everything, also where standard error takes it piece by piece. There is nobody to tell that it can't be written.
+fn write(mut lines: &[u8]) {
+    while !lines.is_empty() {
+        match io::stderr().write(lines) {
+            Ok(0) => return,
+            Ok(written) => lines = &lines[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(DELAY),
+            Err(_) => return,
         }
     }
 }

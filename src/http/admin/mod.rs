@@ -33,6 +33,7 @@ use super::{
     contract::{ErrorExample, HeaderExample, NO_STORE, Operation, Success},
     error_response::{ErrorRenderer, no_store},
     request_context::RequestContext,
+    to_the_end::to_the_end,
 };
 use crate::{
     App,
@@ -84,15 +85,15 @@ impl Admitted {
         self.respond(StatusCode::OK, outcome)
     }
 
-    /// Does `work` in a task of its own: a client that hangs up must not stop it between the change and its audit event.
+    /// Does `work` to the end: a client that hangs up must not stop it between the change and its audit event.
     async fn act<T, F>(self, status: StatusCode, work: impl FnOnce(Arc<Self>) -> F) -> Response
     where
         T: Into<Found> + Send + 'static,
         F: Future<Output = Result<T, AdminError>> + Send + 'static,
     {
         let this = Arc::new(self);
-        let outcome = tokio::spawn(work(Arc::clone(&this))).await;
-        this.respond(status, outcome.unwrap_or_else(|panic| Err(AdminError::Failed(panic.to_string()))))
+        let outcome = to_the_end(work(Arc::clone(&this))).await;
+        this.respond(status, outcome.unwrap_or_else(|panic| Err(AdminError::Failed(panic))))
     }
 
     fn respond<T: Into<Found>>(&self, status: StatusCode, outcome: Result<T, AdminError>) -> Response {

@@ -28,6 +28,7 @@ use super::{
     browser::{Browser, PageAnswer, PageForm, PageQuery, sign_in_path},
     form::Form,
     pages::{Frame, Page, see_other},
+    to_the_end::to_the_end,
 };
 use crate::{
     administration::{self, Operator, Refusal},
@@ -185,9 +186,9 @@ async fn change(administrator: &Administrator<'_>, form: PageForm) -> Result<Res
     let mut form = form.0.map_err(|_| PageError::Malformed)?;
     browser.check_form(&mut form, session)?;
     let (app, operator, origin) = (Arc::clone(&browser.app), administrator.operator(), browser.origin());
-    // A task of its own: who closes the window must not stop it between the change and its audit event.
-    let acted = tokio::spawn(async move { act(form, &app, &operator, &origin).await });
-    let location = acted.await.map_err(|panic| PageError::Failed(panic.to_string()))??;
+    // Who closes the window must not stop it between the change and its audit event.
+    let acted = to_the_end(async move { act(form, &app, &operator, &origin).await });
+    let location = acted.await.map_err(PageError::Failed)??;
     Ok(see_other(&location))
 }
 

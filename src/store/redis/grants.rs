@@ -1,4 +1,4 @@
-//! Grants in Redis: a hash each, and an index of an owner's.
+//! Grants in Redis: a string each, and an index of an owner's.
 //!
 //! Not here: rotation's rules, see `store/decide.rs`; `lua/rotate.lua` is their port.
 

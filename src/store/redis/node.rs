@@ -1,4 +1,4 @@
-//! One Redis server: a connection that all requests share and that is made anew when it breaks, connections of their own
+//! One Redis server: a connection for each thread, made anew when it breaks, connections of their own
 //! for writes that wait for the replicas, and the estimate of this server's clock.
 //!
 //! Not here: which server a key lives on, see `topology.rs`.
@@ -13,6 +13,7 @@ use std::{
 
 use redis::{
     AsyncConnectionConfig, Client, ConnectionInfo, RedisError, RedisResult, Value, aio::MultiplexedConnection, cmd,
+    io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -26,8 +27,10 @@ use crate::{
     lane,
 };
 
-/// Commands that may wait to be written: more than the library's 50, because one connection carries all.
+/// Batches that may wait to be written: more than the library's 50, because one connection carries all of a thread.
 const WRITE_QUEUE: usize = 1024;
+/// After so long without a word, a connection is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Writes that wait for the replicas at once, each on a connection of its own.
 const DEDICATED: usize = 32;
 
@@ -46,6 +49,27 @@ pub(super) struct Dedicated {
     _turn: OwnedSemaphorePermit,
 }
 
+/// What the requests of one thread share.
+#[derive(Default)]
+struct Lane {
+    shared: RwLock<Option<Arc<Shared>>>,
+    /// Held by the one who connects.
+    connecting: tokio::sync::Mutex<()>,
+    /// Attempts to connect, and the last that failed: those who waited for it share its outcome.
+    attempts: AtomicU64,
+    failure: Mutex<Option<RedisError>>,
+}
+
+impl Lane {
+    fn current(&self) -> Option<Arc<Shared>> {
+        self.shared.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, shared: Option<Arc<Shared>>) {
+        *self.shared.write().unwrap_or_else(PoisonError::into_inner) = shared;
+    }
+}
+
 pub(super) struct Node {
     /// `HOST:PORT`.
     pub(super) address: String,
@@ -54,13 +78,8 @@ pub(super) struct Node {
     cache: Arc<ClientCache>,
     /// This server's time minus ours, milliseconds.
     ahead_ms: AtomicI64,
-    /// One for each thread that serves connections, and one for all others.
-    lanes: Vec<RwLock<Option<Arc<Shared>>>>,
-    /// Held by the one who connects.
-    connecting: tokio::sync::Mutex<()>,
-    /// Attempts to connect, and the last that failed: those who waited for it share its outcome.
-    attempts: AtomicU64,
-    failure: Mutex<Option<RedisError>>,
+    /// One for each thread that serves the public address, and one for all others.
+    lanes: Vec<Lane>,
     idle: Mutex<Vec<MultiplexedConnection>>,
     turns: Arc<Semaphore>,
     /// It had replicas at some time, so a write that none of them has can be lost.
@@ -71,14 +90,11 @@ impl Node {
     pub(super) fn new(info: ConnectionInfo, clock: Clock, cache: Arc<ClientCache>) -> RedisResult<Self> {
         Ok(Self {
             address: info.addr().to_string(),
-            client: Client::open(info)?,
+            client: Client::open(info.set_tcp_settings(tcp_settings()))?,
             clock,
             cache,
             ahead_ms: AtomicI64::new(0),
-            lanes: (0..=lane::number()).map(|_| RwLock::default()).collect(),
-            connecting: tokio::sync::Mutex::default(),
-            attempts: AtomicU64::new(0),
-            failure: Mutex::default(),
+            lanes: (0..=lane::number()).map(|_| Lane::default()).collect(),
             idle: Mutex::default(),
             turns: Arc::new(Semaphore::new(DEDICATED)),
             replicated: AtomicBool::new(false),
@@ -99,39 +115,36 @@ impl Node {
 
     /// The connection that all requests of a thread share.
     pub(super) async fn shared(&self) -> RedisResult<Arc<Shared>> {
-        match self.current() {
+        match self.lane().current() {
             Some(shared) => Ok(shared),
             None => Box::pin(self.made_anew()).await,
         }
     }
 
     async fn made_anew(&self) -> RedisResult<Arc<Shared>> {
-        let seen = self.attempts.load(Ordering::Acquire);
-        let _turn = self.connecting.lock().await;
-        if let Some(shared) = self.current() {
+        let lane = self.lane();
+        let seen = lane.attempts.load(Ordering::Acquire);
+        let _turn = lane.connecting.lock().await;
+        if let Some(shared) = lane.current() {
             return Ok(shared);
         }
-        if self.attempts.load(Ordering::Acquire) != seen {
+        if lane.attempts.load(Ordering::Acquire) != seen {
             // It was tried while we waited: nobody waits for more than two attempts.
-            if let Some(error) = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            if let Some(error) = lane.failure.lock().unwrap_or_else(PoisonError::into_inner).clone() {
                 return Err(error);
             }
         }
         let connected = self.connect().await;
-        let number = self.attempts.fetch_add(1, Ordering::AcqRel);
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = connected.as_ref().err().cloned();
+        let number = lane.attempts.fetch_add(1, Ordering::AcqRel);
+        *lane.failure.lock().unwrap_or_else(PoisonError::into_inner) = connected.as_ref().err().cloned();
         let connection = connected?;
         let shared = Arc::new(Shared { batches: Batches::on(connection.clone()), connection, number });
-        *self.lane().write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&shared));
+        lane.set(Some(Arc::clone(&shared)));
         Ok(shared)
     }
 
-    fn lane(&self) -> &RwLock<Option<Arc<Shared>>> {
+    fn lane(&self) -> &Lane {
         &self.lanes[lane::current() % self.lanes.len()]
-    }
-
-    fn current(&self) -> Option<Arc<Shared>> {
-        self.lane().read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn connect(&self) -> RedisResult<MultiplexedConnection> {
@@ -158,24 +171,19 @@ impl Node {
         self.learn(seconds * 1000 + micros / 1000 + self.clock.offset_ms())
     }
 
-    /// Gives up a connection that broke or does not answer, and those of the other threads, which fare alike; the next
-    /// request makes another one.
+    /// Gives up this thread's connection, which broke or does not answer; the next request makes another one.
     pub(super) fn suspect(&self, suspect: &Shared) {
-        if self.current().is_some_and(|current| current.number == suspect.number) {
-            self.forget_shared();
+        let lane = self.lane();
+        if lane.current().is_some_and(|current| current.number == suspect.number) {
+            lane.set(None);
+            self.cache.forget_all();
         }
     }
 
     /// Gives up every connection: this server is not the master it was.
     pub(super) fn abandon(&self) {
+        self.lanes.iter().for_each(|lane| lane.set(None));
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.forget_shared();
-    }
-
-    fn forget_shared(&self) {
-        for lane in &self.lanes {
-            *lane.write().unwrap_or_else(PoisonError::into_inner) = None;
-        }
         self.cache.forget_all();
     }
 
@@ -230,6 +238,13 @@ impl Node {
         }
         answer
     }
+}
+
+/// A small batch does not wait until the one before is acknowledged, and a connection on which nothing happens is still found
+/// broken: something between may have forgotten it.
+fn tcp_settings() -> TcpSettings {
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3);
+    TcpSettings::default().set_nodelay(true).set_keepalive(keepalive)
 }
 
 fn configuration(response: Duration) -> AsyncConnectionConfig {

@@ -44,8 +44,8 @@ impl ScriptCall<'_> {
     }
 }
 
-/// A script on grants that exist, which follows `grant.lua`. A full store must not hinder it: nothing grows but a
-/// revocation, which soon goes.
+/// A script on grants, which follows `grant.lua`. A full store must not hinder it: nothing grows but a revocation, which soon
+/// goes, and a grant that takes the place of its code.
 macro_rules! on_grants {
     ($($file:literal),+) => {
         Script::new(concat!("#!lua flags=allow-oom\n", include_str!("lua/grant.lua"), $(include_str!($file)),+))

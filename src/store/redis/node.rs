@@ -12,7 +12,9 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, RedisError, RedisResult, Value, aio::MultiplexedConnection, cmd,
+    AsyncConnectionConfig, Client, ConnectionInfo, RedisError, RedisResult, Value,
+    aio::MultiplexedConnection,
+    cmd,
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};

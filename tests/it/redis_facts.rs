@@ -122,10 +122,10 @@ fn calls(connection: &mut Connection) -> Vec<(String, u64)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refresh_is_one_command() {
     let (redis, server) = started().await;
-    let mut token = server.login("app", "anna").await.refresh_token();
-    token = server.refresh("app", &token).await.refresh_token();
     // Every thread that serves connections has its own to Redis by then.
     futures_util::future::join_all((0..2 * regrant::lane::number()).map(|_| server.login("app", "anna"))).await;
+    let mut token = server.login("app", "anna").await.refresh_token();
+    token = server.refresh("app", &token).await.refresh_token();
     let mut connection = redis.connection();
     let () = ask(&mut connection, &["CONFIG", "RESETSTAT"]);
     for _ in 0..50 {

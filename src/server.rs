@@ -83,8 +83,10 @@ pub async fn run(
     let limits = Limits { connections: MANAGEMENT_CONNECTIONS, ..limits };
     let traces = app.traces.clone();
     let management = Door { endpoint: http::management(&app), app, limits, tls: None };
-    let workers = Workers::start(0..=0)?;
-    let management = listeners.management.map(|listener| tokio::spawn(accept(listener, management, workers, stopped)));
+    let management = match listeners.management {
+        Some(listener) => Some(tokio::spawn(accept(listener, management, Workers::start(0..=0)?, stopped))),
+        None => None,
+    };
     shutdown.await;
     tracing::info!("shutting down: finishing the requests in flight");
     stop.send_replace(true);

@@ -3,15 +3,14 @@
 //! Not here: who may ask, see `http/introspection.rs`; the signature, see `verification.rs`.
 
 use super::{
-    Issuer,
-    refresh_token::RefreshToken,
+    Context, Issuer,
     verification::{self, AccessToken, NotOurs},
 };
 use crate::{
     client::Client,
     ids::{OwnerId, Subject},
     secret::SecretText,
-    store::{GrantRecord, GrantStatus, LiveGrant, Origin, OwnerStatus, Presented, Rotation, Store, StoreError, decide},
+    store::{GrantRecord, GrantStatus, LiveGrant, Origin, OwnerStatus, Rotation, Store, StoreError, decide},
 };
 
 /// A refresh token that would be accepted now.
@@ -86,7 +85,8 @@ impl Issuer {
     ) -> Result<Option<ActiveRefreshToken>, StoreError> {
         let Some(token) = self.decode_refresh_token(text) else { return Ok(None) };
         let Some((grant, owner)) = store.standing(token.owner, token.grant).await? else { return Ok(None) };
-        let presented = self.as_presented(&token, &grant, client, store);
+        let context = Context { delivery: grant.delivery, from: &Origin::default(), store };
+        let presented = self.presented(&token, client, context);
         let decision = decide::decide(Some(&grant), owner.as_ref(), &presented, store.now());
         Ok(match decision.rotation {
             Rotation::Rotated(live) | Rotation::Repeated(live) | Rotation::Repaired(live) => {
@@ -94,24 +94,5 @@ impl Issuer {
             }
             Rotation::Replayed { .. } | Rotation::Refused(_) | Rotation::TooLate { .. } => None,
         })
-    }
-
-    fn as_presented(&self, token: &RefreshToken, grant: &GrantRecord, client: &Client, store: &dyn Store) -> Presented {
-        Presented {
-            owner: token.owner,
-            grant: token.grant,
-            generation: token.generation,
-            family_hash: token.family_secret.hash(),
-            client_id: client.id.clone(),
-            client_epoch: client.epoch,
-            delivery: grant.delivery,
-            requested_scope: None,
-            requested_audience: Vec::new(),
-            rotation: client.rotation,
-            new_key_id: self.refresh.current_id(),
-            access_token_lifetime_ms: self.access_token_lifetime_ms,
-            from: Origin::default(),
-            deadline: store.deadline(),
-        }
     }
 }

@@ -42,7 +42,7 @@ use crate::{
     resource_owner::SignIn,
     scope::Scope,
     secret::{SecretText, ServerSecret},
-    store::{ApprovedDevice, Delivery, LiveGrant, NewGrant, Origin, Presented, PresentedCode, Store},
+    store::{ApprovedDevice, Delivery, LiveGrant, Origin, PresentedCode, Store},
 };
 
 /// What a token response says.
@@ -185,25 +185,12 @@ impl Issuer {
         client: &AuthenticatedClient,
         token: RefreshToken,
         access: RequestedAccess,
-        Context { delivery, from, store }: Context<'_>,
+        context: Context<'_>,
     ) -> Result<IssuedTokens, TokenError> {
-        let mut presented = Presented {
-            owner: token.owner,
-            grant: token.grant,
-            generation: token.generation,
-            family_hash: token.family_secret.hash(),
-            client_id: client.id.clone(),
-            client_epoch: client.epoch,
-            delivery,
-            requested_scope: access.scope,
-            requested_audience: access.resources,
-            rotation: client.rotation,
-            new_key_id: self.refresh.current_id(),
-            access_token_lifetime_ms: self.access_token_lifetime_ms,
-            from: from.clone(),
-            deadline: store.deadline(),
-        };
-        let (mut live, outcome) = rotate(&mut presented, store).await?;
+        let mut presented = self.presented(&token, client, context);
+        presented.requested_scope = access.scope;
+        presented.requested_audience = access.resources;
+        let (mut live, outcome) = rotate(&mut presented, context.store).await?;
         keep_what_is_left(&mut live, client)?;
         let next = RefreshToken { generation: live.generation, ..token };
         self.answer(&client.id, &next, &live, true, outcome)
@@ -291,37 +278,6 @@ impl Issuer {
             (milliseconds(policy.idle_seconds), milliseconds(policy.absolute_seconds), grace)
         } else {
             (self.access_token_lifetime_ms, self.access_token_lifetime_ms, grace)
-        }
-    }
-
-    /// A grant whose first refresh token is `token`.
-    fn new_grant(
-        &self,
-        token: &RefreshToken,
-        owner_epoch: u64,
-        client: &AuthenticatedClient,
-        access: GrantedAccess,
-        context: Context<'_>,
-    ) -> NewGrant {
-        let (idle_ms, absolute_ms, grace_ms) = self.lives(client);
-        NewGrant {
-            id: token.grant,
-            owner: token.owner,
-            owner_epoch,
-            client_id: client.id.clone(),
-            client_epoch: client.epoch,
-            family_hash: token.family_secret.hash(),
-            key_id: self.refresh.current_id(),
-            scope: access.scope,
-            audience: access.audience,
-            delivery: context.delivery,
-            idle_ms,
-            absolute_ms,
-            grace_ms,
-            access_token_lifetime_ms: self.access_token_lifetime_ms,
-            from: context.from.clone(),
-            settles: None,
-            deadline: context.store.deadline(),
         }
     }
 

@@ -1,15 +1,75 @@
-//! The one write that a grant leads to, tried once more when the store's clock is ahead of our guess.
+//! What a grant asks of the store, and the one write that it leads to, tried once more when the store's clock is ahead of our guess.
 //!
 //! Not here: what the store decides, see `store/decide.rs`; the tokens, see `token/mod.rs`.
 
+use super::{Context, Issuer, refresh_token::RefreshToken};
 use crate::{
-    client::Client,
+    client::{Client, authentication::AuthenticatedClient},
     clock::Timestamp,
     error::{InvalidGrant, InvalidScope, InvalidTarget, TokenError},
     failpoint,
+    grant::access::GrantedAccess,
     ids::Subject,
     store::{GrantCreation, LiveGrant, NewGrant, Presented, Refusal, RevocationReason, Rotation, Store},
 };
+
+impl Issuer {
+    /// A refresh token as the store takes it, when all that was granted is asked for.
+    pub(super) fn presented(
+        &self,
+        token: &RefreshToken,
+        client: &Client,
+        Context { delivery, from, store }: Context<'_>,
+    ) -> Presented {
+        Presented {
+            owner: token.owner,
+            grant: token.grant,
+            generation: token.generation,
+            family_hash: token.family_secret.hash(),
+            client_id: client.id.clone(),
+            client_epoch: client.epoch,
+            delivery,
+            requested_scope: None,
+            requested_audience: Vec::new(),
+            rotation: client.rotation,
+            new_key_id: self.refresh.current_id(),
+            access_token_lifetime_ms: self.access_token_lifetime_ms,
+            from: from.clone(),
+            deadline: store.deadline(),
+        }
+    }
+
+    /// A grant whose first refresh token is `token`.
+    pub(super) fn new_grant(
+        &self,
+        token: &RefreshToken,
+        owner_epoch: u64,
+        client: &AuthenticatedClient,
+        access: GrantedAccess,
+        context: Context<'_>,
+    ) -> NewGrant {
+        let (idle_ms, absolute_ms, grace_ms) = self.lives(client);
+        NewGrant {
+            id: token.grant,
+            owner: token.owner,
+            owner_epoch,
+            client_id: client.id.clone(),
+            client_epoch: client.epoch,
+            family_hash: token.family_secret.hash(),
+            key_id: self.refresh.current_id(),
+            scope: access.scope,
+            audience: access.audience,
+            delivery: context.delivery,
+            idle_ms,
+            absolute_ms,
+            grace_ms,
+            access_token_lifetime_ms: self.access_token_lifetime_ms,
+            from: context.from.clone(),
+            settles: None,
+            deadline: context.store.deadline(),
+        }
+    }
+}
 
 /// Creates the grant; the id is the caller's, so the second try can't create a second one. `changed` is the reason when
 /// the owner has changed since they were authenticated.

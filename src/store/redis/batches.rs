@@ -22,11 +22,10 @@ struct Waiting {
 }
 
 /// The way into the batches of one connection.
-#[derive(Clone)]
 pub(super) struct Batches(mpsc::UnboundedSender<Waiting>);
 
 impl Batches {
-    /// Batches on a connection. They end with the last clone.
+    /// Batches on a connection. They end with it.
     pub(super) fn on(connection: MultiplexedConnection) -> Self {
         let (sender, queue) = mpsc::unbounded_channel();
         tokio::spawn(send(connection, queue));

@@ -29,12 +29,16 @@ impl Scope {
         if text.len() > LONGEST {
             return Err(InvalidScope);
         }
-        let mut tokens: Vec<&str> = text.split(' ').collect();
         // RFC 6749 §3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
         let allowed = |b: u8| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-        if !tokens.iter().all(|t| !t.is_empty() && t.bytes().all(allowed)) {
+        if !text.split(' ').all(|t| !t.is_empty() && t.bytes().all(allowed)) {
             return Err(InvalidScope);
         }
+        // As the store gives it back.
+        if text.split(' ').is_sorted_by(|a, b| a < b) {
+            return Ok(Self(text.to_owned()));
+        }
+        let mut tokens: Vec<&str> = text.split(' ').collect();
         tokens.sort_unstable();
         tokens.dedup();
         Ok(Self(tokens.join(" ")))

@@ -7,6 +7,7 @@ pub mod history;
 mod log_writer;
 pub mod metrics;
 mod otlp;
+mod plain_line;
 pub mod traces;
 
 use std::{
@@ -22,6 +23,7 @@ use tracing_subscriber::{
 };
 
 pub use self::log_writer::Log;
+use self::plain_line::PlainLine;
 use crate::config::LogFormat;
 
 /// The target of security events: who came in or did not, what was taken away, what was used twice.
@@ -34,10 +36,10 @@ pub const AUDIT: &str = "audit";
 pub fn start(format: LogFormat, audit_log: Option<&Path>) -> io::Result<Log> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let (guard, writer) = Log::start()?;
-    let colours = io::stderr().is_terminal();
-    let log = fmt::layer().with_writer(writer).with_ansi(colours).with_target(false);
+    let log = fmt::layer().with_writer(writer).with_target(false);
     let log = match format {
-        LogFormat::Human => log.boxed(),
+        LogFormat::Human if io::stderr().is_terminal() => log.boxed(),
+        LogFormat::Human => log.event_format(PlainLine).boxed(),
         LogFormat::Json => log.json().flatten_event(true).boxed(),
     };
     let audit = audit_log.map(open).transpose()?.map(audit_lines);

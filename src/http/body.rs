@@ -9,24 +9,29 @@ use poem::{
     Request, RequestBody,
     http::{HeaderMap, header},
 };
+use tokio::time::timeout;
 
 use crate::{App, error::InvalidRequest};
 
 /// The largest body that is read, bytes.
 const MAX_BODY_BYTES: usize = 16 * 1024;
 
+/// The time that a body may take, `limits.body_seconds`.
+pub fn time(request: &Request) -> Duration {
+    request.data::<Arc<App>>().map_or(Duration::ZERO, |app| app.body_timeout)
+}
+
 /// Reads the body as it is.
 ///
 /// # Errors
-/// `invalid_request`: too large, broken off, or not there in the time that `limits.body_seconds` gives it.
+/// `invalid_request`: too large, broken off, or not there in time.
 pub async fn read(
-    request: &Request,
     body: &mut RequestBody,
+    time: Duration,
 ) -> Result<impl AsRef<[u8]> + Into<Vec<u8>> + use<>, InvalidRequest> {
     let body: BoxBody<_, io::Error> = body.take().map_err(|_| InvalidRequest::BodyUnreadable)?.into();
     let read = Limited::new(body, MAX_BODY_BYTES).collect();
-    let timeout = request.data::<Arc<App>>().map_or(Duration::ZERO, |app| app.body_timeout);
-    match tokio::time::timeout(timeout, read).await {
+    match timeout(time, read).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(InvalidRequest::BodyTooLarge),
         Ok(Err(_)) | Err(_) => Err(InvalidRequest::BodyUnreadable),

@@ -17,8 +17,9 @@ use poem_openapi::{
 use serde_json::Value;
 
 use super::{
+    body,
     error_response::{ErrorRenderer, OAuthError},
-    form::{self, Form},
+    form::Form,
 };
 use crate::error::{InvalidRequest, TokenError};
 
@@ -149,12 +150,7 @@ impl<'a, F: Type> ApiExtractor<'a> for FormBody<F> {
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         // Errors travel as values: the handler renders them, so that no framework text reaches a client.
-        // RFC 6749 §2.3.1: credentials MUST NOT be in the request URI, where logs would keep them.
-        let form = if form::parameters_in_query(request) {
-            Err(InvalidRequest::Query)
-        } else {
-            Form::read(request, body).await
-        };
+        let form = Form::read_alone(request, body, body::time(request)).await;
         Ok(Self { form, kind: PhantomData })
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Not here: which parameters an endpoint knows, see its own file.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use poem::{Request, RequestBody, http::HeaderMap};
 use zeroize::Zeroizing;
@@ -29,6 +29,18 @@ impl Form {
         Self::parse(Self::read_bytes(request, body).await?.as_ref())
     }
 
+    /// Reads the body of a request with credentials, which may take so long. RFC 6749 §2.3.1: credentials MUST NOT be in the
+    /// request URI, where logs would keep them.
+    ///
+    /// # Errors
+    /// `invalid_request`, with the reason.
+    pub async fn read_alone(request: &Request, body: &mut RequestBody, time: Duration) -> Result<Self, InvalidRequest> {
+        if parameters_in_query(request) {
+            return Err(InvalidRequest::Query);
+        }
+        Self::parse(read_bytes(request, body, time).await?.as_ref())
+    }
+
     /// Reads the body of a request as it is.
     ///
     /// # Errors
@@ -37,10 +49,7 @@ impl Form {
         request: &Request,
         body: &mut RequestBody,
     ) -> Result<impl AsRef<[u8]> + use<>, InvalidRequest> {
-        if !is_form(request.headers()) {
-            return Err(InvalidRequest::ContentType);
-        }
-        body::read(request, body).await
+        read_bytes(request, body, body::time(request)).await
     }
 
     /// Parses the text of a form.
@@ -102,6 +111,17 @@ impl Form {
     }
 }
 
+async fn read_bytes(
+    request: &Request,
+    body: &mut RequestBody,
+    time: Duration,
+) -> Result<impl AsRef<[u8]> + use<>, InvalidRequest> {
+    if !is_form(request.headers()) {
+        return Err(InvalidRequest::ContentType);
+    }
+    body::read(body, time).await
+}
+
 /// Whether the body is said to be a form.
 pub fn is_form(headers: &HeaderMap) -> bool {
     body::is(headers, "application/x-www-form-urlencoded")
@@ -160,7 +180,7 @@ const BODY_PARAMETERS: [&str; 19] = [
 ];
 
 /// Whether the query string has a parameter that belongs in the body.
-pub fn parameters_in_query(request: &Request) -> bool {
+fn parameters_in_query(request: &Request) -> bool {
     let query = request.uri().query().unwrap_or_default();
     query
         .split('&')

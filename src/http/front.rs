@@ -3,31 +3,30 @@
 //!
 //! Not here: what is counted and traced, see `watch.rs`.
 
-use std::{collections::BTreeMap, future::ready, net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
 
-use futures_util::{FutureExt as _, future::BoxFuture};
+use futures_util::FutureExt as _;
 use poem::{
     Endpoint, Request, Response,
-    endpoint::{BoxEndpoint, DynEndpoint},
+    endpoint::BoxEndpoint,
     http::{HeaderValue, Method, StatusCode, header},
 };
 
 use super::{
     admin_page::Administrators,
     cors::Sharing,
+    direct::Direct,
     error_response::{self, ErrorRenderer},
     openapi::Documented,
     pages::Pages,
-    request_context::{RequestContext, identify},
+    request_context::{Identity, RequestContext},
     same_site,
     watch::Watch,
 };
-use crate::{App, error::PageError};
+use crate::{App, error::PageError, telemetry::traces::recorded};
 
 /// The endpoints, and what they share.
 pub struct Front {
-    /// Those that programs call all day, by path and method: no router is asked for them.
-    pub direct: Vec<(String, Method, BoxEndpoint<'static>)>,
     /// The paths of the OpenAPI document.
     pub documented: BTreeMap<String, Documented>,
     /// Their endpoints.
@@ -51,19 +50,15 @@ pub struct Front {
 impl Endpoint for Front {
     type Output = Response;
 
-    async fn call(&self, mut request: Request) -> poem::Result<Response> {
+    async fn call(&self, request: Request) -> poem::Result<Response> {
         let watch = Watch::begin(&self.app, &request);
-        let (name, id) = identify(&mut request, &self.trusted);
-        let (sharing, direct) = (Sharing::of(&request), self.direct(&request));
-        let answering: BoxFuture<'_, poem::Result<Response>> = match (sharing.and_then(Sharing::preflight), direct) {
-            (Some(preflight), _) => Box::pin(ready(Ok(preflight))),
-            (None, Some((_, endpoint))) => {
-                request.set_data(Arc::clone(&self.app));
-                DynEndpoint::call(endpoint.as_ref(), request)
-            }
-            (None, None) => Box::pin(self.answer(request)),
+        let identity = Identity::of(&request, &self.trusted);
+        let (sharing, direct) = (Sharing::of(&request), Direct::of(&request));
+        let answering = || AssertUnwindSafe(self.answer(request, identity, sharing, direct)).catch_unwind();
+        let answered = match watch.recorder() {
+            None => answering().await,
+            Some(recorder) => Box::pin(recorded(recorder, answering())).await,
         };
-        let answered = watch.record(AssertUnwindSafe(answering).catch_unwind()).await;
         let mut response = match answered {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => self.refuse(error, None, None),
@@ -72,25 +67,37 @@ impl Endpoint for Front {
         if let Some(sharing) = sharing {
             sharing.open(&mut response);
         }
+        let (name, id) = identity.header();
         response.headers_mut().insert(name, id);
         // The rest of the body is not read, so the connection can't go on: who does not know would send the next request on it.
         if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        watch.end(&self.app, &response, direct.map(|(path, _)| path));
+        watch.end(&self.app, &response, direct.map(Direct::path));
         Ok(response)
     }
 }
 
 impl Front {
-    /// The endpoint that needs no router, and its path.
-    fn direct(&self, request: &Request) -> Option<(&str, &BoxEndpoint<'static>)> {
-        let (path, method) = (request.uri().path(), request.method());
-        let (path, _, endpoint) = self.direct.iter().find(|(known, by, _)| known == path && by == method)?;
-        Some((path, endpoint))
+    async fn answer(
+        &self,
+        request: Request,
+        identity: Identity,
+        sharing: Option<Sharing>,
+        direct: Option<Direct>,
+    ) -> poem::Result<Response> {
+        if let Some(preflight) = sharing.and_then(Sharing::preflight) {
+            return Ok(preflight);
+        }
+        match direct {
+            Some(direct) => Ok(direct.answer(request, identity, &self.app).await),
+            // In a box: those that are asked all day would carry the room for it.
+            None => Box::pin(self.route(request, identity)).await,
+        }
     }
 
-    async fn answer(&self, mut request: Request) -> poem::Result<Response> {
+    async fn route(&self, mut request: Request, identity: Identity) -> poem::Result<Response> {
+        request.extensions_mut().insert(identity);
         if is_home(&request) {
             return Ok(Response::builder().status(StatusCode::SEE_OTHER).header(header::LOCATION, "/docs").finish());
         }

@@ -15,6 +15,7 @@ use super::{
     contract::{Answer, ClientBasic, FormBody, NO_STORE, Operation, RequestExample, Success, token_errors},
     credentials,
     error_response::{ErrorRenderer, no_store},
+    form::Form,
     request_context::RequestContext,
 };
 use crate::{
@@ -123,31 +124,34 @@ impl IntrospectionEndpoint {
         _basic: ClientBasic,
         form: FormBody<IntrospectionForm>,
     ) -> Answer<Introspection> {
-        let response = match answer(&context, form, app).await {
-            Ok(introspection) => {
-                let body = serde_json::to_vec(&introspection).unwrap_or_default();
-                let mut response =
-                    Response::builder().status(StatusCode::OK).content_type("application/json").body(body);
-                no_store(&mut response);
-                response
-            }
-            Err(error) => {
-                let (request_id, address) = (&context.request_id, context.address.map(tracing::field::display));
-                let client = context.client.get().map(tracing::field::display);
-                tracing::info!(%request_id, address, client, ?error, "introspection refused");
-                ErrorRenderer::new(app.issuer.url()).token_error(&error)
-            }
-        };
-        response.into()
+        respond(context, form.form, app).await.into()
+    }
+}
+
+/// Answers a request; `front.rs` hands it over.
+pub(super) async fn respond(context: RequestContext, form: Result<Form, InvalidRequest>, app: &App) -> Response {
+    match answer(&context, form, app).await {
+        Ok(introspection) => {
+            let body = serde_json::to_vec(&introspection).unwrap_or_default();
+            let mut response = Response::builder().status(StatusCode::OK).content_type("application/json").body(body);
+            no_store(&mut response);
+            response
+        }
+        Err(error) => {
+            let (request_id, address) = (&context.request_id, context.address.map(tracing::field::display));
+            let client = context.client.get().map(tracing::field::display);
+            tracing::info!(%request_id, address, client, ?error, "introspection refused");
+            ErrorRenderer::new(app.issuer.url()).token_error(&error)
+        }
     }
 }
 
 async fn answer(
     context: &RequestContext,
-    form: FormBody<IntrospectionForm>,
+    form: Result<Form, InvalidRequest>,
     app: &App,
 ) -> Result<Introspection, TokenError> {
-    let mut form = form.form?;
+    let mut form = form?;
     let credentials = credentials::read(&context.headers, &mut form)?;
     let caller = authentication::authenticate(credentials, app.store.as_ref(), app.store.now()).await?;
     // RFC 7662 §2.1: the endpoint MUST require authorization, or anybody could try tokens here.

@@ -134,7 +134,7 @@ async fn read(request: &Request, body: &mut RequestBody) -> Result<Fields, Admin
     if !body::is(request.headers(), "application/json") {
         return Err(Refusal::invalid("Content-Type", "must be application/json").into());
     }
-    let bytes = body::read(request, body).await.map_err(AdminError::Body)?;
+    let bytes = body::read(body, body::time(request)).await.map_err(AdminError::Body)?;
     Fields::parse(&Zeroizing::new(bytes.into()))
 }
 

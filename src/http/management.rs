@@ -5,10 +5,7 @@
 use std::sync::Arc;
 
 use poem::{
-    EndpointExt, IntoResponse, Response, Route,
-    endpoint::{BoxEndpoint, make_sync},
-    get, handler,
-    http::StatusCode,
+    Endpoint, EndpointExt, IntoResponse, Response, Route, endpoint::make_sync, get, handler, http::StatusCode,
     web::Data,
 };
 
@@ -18,14 +15,13 @@ use crate::{App, telemetry::metrics::Snapshot};
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The pages.
-pub fn management(app: &Arc<App>) -> BoxEndpoint<'static, Response> {
+pub fn management(app: &Arc<App>) -> impl Endpoint<Output = Response> + use<> {
     Route::new()
         .at("/health/live", get(make_sync(|_| "live\n")))
         .at("/health/ready", get(ready))
         .at("/metrics", get(metrics))
         .data(Arc::clone(app))
         .map_to_response()
-        .boxed()
 }
 
 #[handler]

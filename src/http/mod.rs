@@ -16,6 +16,7 @@ pub mod credentials;
 mod demo;
 mod device;
 mod device_authorization;
+mod direct;
 mod docs;
 mod error_response;
 pub mod form;
@@ -40,14 +41,10 @@ mod to_the_end;
 mod token;
 mod watch;
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use poem::{
-    EndpointExt, IntoEndpoint, Response, Route,
-    endpoint::{BoxEndpoint, make_sync},
-    get,
-};
-use poem_openapi::{ContactObject, LicenseObject, OpenApi as _, OpenApiService, Tags};
+use poem::{Endpoint, EndpointExt, IntoEndpoint, Response, Route, endpoint::make_sync, get};
+use poem_openapi::{ContactObject, LicenseObject, OpenApiService, Tags};
 use serde_json::Value;
 
 use self::{
@@ -145,7 +142,7 @@ pub fn document(issuer: &str, oauth21: bool) -> Value {
 ///
 /// # Errors
 /// When the deployer's logo can't be used.
-pub fn public(app: &Arc<App>, config: &Config) -> Result<BoxEndpoint<'static, Response>, ConfigError> {
+pub fn public(app: &Arc<App>, config: &Config) -> Result<impl Endpoint<Output = Response> + use<>, ConfigError> {
     let document = document(app.issuer.url(), app.oauth21);
     let json = serde_json::to_vec_pretty(&document).unwrap_or_default();
     let yaml = serde_saphyr::to_string(&document).unwrap_or_default();
@@ -161,14 +158,7 @@ pub fn public(app: &Arc<App>, config: &Config) -> Result<BoxEndpoint<'static, Re
     let pages = Arc::new(pages);
     let routes = if app.demo { demo::mount(routes, Arc::clone(&pages), app.issuer.url()) } else { routes };
     let routes = docs::mount(routes, &document, app.demo);
-    let mut direct = HashMap::new();
-    (TokenEndpoint, RevocationEndpoint, IntrospectionEndpoint).add_routes(&mut direct);
-    let by_method = |(path, methods): (String, HashMap<_, _>)| {
-        methods.into_iter().map(move |(method, endpoint)| (path.clone(), method, endpoint))
-    };
-    let direct = direct.into_iter().flat_map(by_method).collect();
     let front = Front {
-        direct,
         documented: Documented::paths(&document),
         service: service().into_endpoint(),
         routes: routes.boxed(),
@@ -179,5 +169,5 @@ pub fn public(app: &Arc<App>, config: &Config) -> Result<BoxEndpoint<'static, Re
         origins: same_site::Origins::default(),
         trusted: config.trusted_proxies.clone(),
     };
-    Ok(front.boxed())
+    Ok(front)
 }

@@ -1,9 +1,6 @@
 //! What every request brings along: an id for the log, the client's address, the headers.
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, OnceLock},
-};
+use std::{fmt, net::IpAddr, sync::OnceLock};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use poem::{
@@ -20,10 +17,10 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The context of one request.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct RequestContext {
     /// Under this id the log tells more.
-    pub request_id: String,
+    pub request_id: RequestId,
     /// Where the request came from.
     pub address: Option<IpAddr>,
     /// The headers.
@@ -31,13 +28,42 @@ pub struct RequestContext {
     /// The client, once it is authenticated.
     pub client: ClientSlot,
     /// What kind of grant is asked for, once that is known.
-    pub grant_type: Arc<OnceLock<&'static str>>,
+    pub grant_type: OnceLock<&'static str>,
     origin: OnceLock<Origin>,
 }
 
+/// Names a request in the log and in its response: 12 random bytes as base64url.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestId([u8; 16]);
+
+impl RequestId {
+    fn random() -> Self {
+        let mut text = [b'-'; 16];
+        // 12 bytes are 16 characters.
+        drop(URL_SAFE_NO_PAD.encode_slice(random_bytes::<12>(), &mut text));
+        Self(text)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    fn header(&self) -> HeaderValue {
+        // base64url is fit for a header.
+        HeaderValue::from_bytes(&self.0).unwrap_or(HeaderValue::from_static(""))
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// Filled once the client is known, so that the log names it also when the request fails later.
-#[derive(Clone, Debug, Default)]
-pub struct ClientSlot(Arc<OnceLock<ClientId>>);
+#[derive(Debug, Default)]
+pub struct ClientSlot(OnceLock<ClientId>);
 
 impl ClientSlot {
     /// Notes who the client is.
@@ -53,17 +79,23 @@ impl ClientSlot {
 }
 
 impl RequestContext {
-    /// The context of a request.
-    pub fn of(request: &Request) -> Self {
-        let known = request.extensions().get::<Identity>();
+    /// The context of a request, with its headers.
+    pub fn new(identity: Identity, headers: HeaderMap) -> Self {
         Self {
-            request_id: known.map(|identity| identity.request_id.clone()).unwrap_or_default(),
-            address: known.and_then(|identity| identity.address),
-            headers: request.headers().clone(),
+            request_id: identity.request_id,
+            address: identity.address,
+            headers,
             client: ClientSlot::default(),
-            grant_type: Arc::default(),
+            grant_type: OnceLock::new(),
             origin: OnceLock::new(),
         }
+    }
+
+    /// The context of a request that others go on with.
+    pub fn of(request: &Request) -> Self {
+        // `front.rs` gave it one.
+        let identity = request.extensions().get::<Identity>().copied().unwrap_or_else(|| Identity::of(request, &[]));
+        Self::new(identity, request.headers().clone())
     }
 
     /// The context of a browser that opens an address for a person to read: it asks for HTML by name, which no client of
@@ -94,21 +126,23 @@ impl<'a> FromRequest<'a> for RequestContext {
     }
 }
 
-/// What [`identify`] found out about a request.
-#[derive(Clone, Debug)]
-struct Identity {
-    request_id: String,
+/// Which request it is, and whose.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    request_id: RequestId,
     address: Option<IpAddr>,
 }
 
-/// Gives a request an id, and returns the header that names it in the response.
-pub fn identify(request: &mut Request, trusted: &[IpAddr]) -> (HeaderName, HeaderValue) {
-    let request_id = URL_SAFE_NO_PAD.encode(random_bytes::<12>());
-    let address = client_address(request, trusted);
-    // base64url is fit for a header.
-    let value = HeaderValue::from_str(&request_id).unwrap_or(HeaderValue::from_static(""));
-    request.extensions_mut().insert(Identity { request_id, address });
-    (REQUEST_ID, value)
+impl Identity {
+    /// Gives a request an id.
+    pub fn of(request: &Request, trusted: &[IpAddr]) -> Self {
+        Self { request_id: RequestId::random(), address: client_address(request, trusted) }
+    }
+
+    /// The header that names the request in its response.
+    pub fn header(&self) -> (HeaderName, HeaderValue) {
+        (REQUEST_ID, self.request_id.header())
+    }
 }
 
 /// Where a request came from, if the connection says so.

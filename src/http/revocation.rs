@@ -12,6 +12,7 @@ use super::{
     contract::{Answer, ClientBasic, FormBody, NO_STORE, NoBody, Operation, RequestExample, Success, token_errors},
     credentials,
     error_response::{ErrorRenderer, no_store},
+    form::Form,
     request_context::RequestContext,
     to_the_end::to_the_end,
 };
@@ -80,27 +81,34 @@ impl RevocationEndpoint {
         _basic: ClientBasic,
         form: FormBody<RevocationForm>,
     ) -> Answer<NoBody> {
-        let server = Arc::clone(app);
-        let answered = to_the_end(async move {
-            let outcome = answer(&context, form, &server).await;
-            log(&context, &outcome);
-            outcome
-        });
-        let outcome = answered.await.unwrap_or_else(|panic| Err(TokenError::ServerError(panic)));
-        let response = match outcome {
-            Ok(_) => {
-                let mut response = Response::builder().status(StatusCode::OK).finish();
-                no_store(&mut response);
-                response
-            }
-            Err(error) => ErrorRenderer::new(app.issuer.url()).token_error(&error),
-        };
-        response.into()
+        respond(context, form.form, app).await.into()
     }
 }
 
-async fn answer(context: &RequestContext, form: FormBody<RevocationForm>, app: &App) -> Result<Revoked, TokenError> {
-    let mut form = form.form?;
+/// Answers a request; `front.rs` hands it over.
+pub(super) async fn respond(context: RequestContext, form: Result<Form, InvalidRequest>, app: &Arc<App>) -> Response {
+    let server = Arc::clone(app);
+    let answered = to_the_end(async move {
+        let outcome = answer(&context, form, &server).await;
+        log(&context, &outcome);
+        outcome
+    });
+    match answered.await.unwrap_or_else(|panic| Err(TokenError::ServerError(panic))) {
+        Ok(_) => {
+            let mut response = Response::builder().status(StatusCode::OK).finish();
+            no_store(&mut response);
+            response
+        }
+        Err(error) => ErrorRenderer::new(app.issuer.url()).token_error(&error),
+    }
+}
+
+async fn answer(
+    context: &RequestContext,
+    form: Result<Form, InvalidRequest>,
+    app: &App,
+) -> Result<Revoked, TokenError> {
+    let mut form = form?;
     let credentials = credentials::read(&context.headers, &mut form)?;
     let client = authentication::authenticate(credentials, app.store.as_ref(), app.store.now()).await?;
     context.client.set(client.id.clone());

@@ -59,34 +59,43 @@ impl TokenEndpoint {
         _basic: ClientBasic,
         body: FormBody<TokenForm>,
     ) -> Answer<TokenResponse> {
-        let server = Arc::clone(app);
-        let answered = to_the_end(async move {
-            let outcome = answer(&context, body, &server).await;
-            log(&context, &outcome, &server);
-            outcome
-        });
-        let outcome = answered.await.unwrap_or_else(|panic| {
-            tracing::error!(%panic, "the token endpoint panicked");
-            Err(TokenError::ServerError(panic))
-        });
-        let response = match outcome {
-            Ok(issued) => render(issued),
-            Err(error) => ErrorRenderer::new(app.issuer.url()).token_error(&error),
-        };
-        failpoint::pass("before the response");
-        response.into()
+        respond(context, body.form, app).await.into()
     }
 }
 
+/// Answers a request; `front.rs` hands it over.
+pub(super) async fn respond(context: RequestContext, form: Result<Form, InvalidRequest>, app: &Arc<App>) -> Response {
+    let server = Arc::clone(app);
+    let answered = to_the_end(async move {
+        let outcome = answer(&context, form, &server).await;
+        log(&context, &outcome, &server);
+        outcome
+    });
+    let outcome = answered.await.unwrap_or_else(|panic| {
+        tracing::error!(%panic, "the token endpoint panicked");
+        Err(TokenError::ServerError(panic))
+    });
+    let response = match outcome {
+        Ok(issued) => render(issued),
+        Err(error) => ErrorRenderer::new(app.issuer.url()).token_error(&error),
+    };
+    failpoint::pass("before the response");
+    response
+}
+
 /// The whole endpoint, one step a line.
-async fn answer(context: &RequestContext, body: FormBody<TokenForm>, app: &App) -> Result<IssuedTokens, TokenError> {
-    let (credentials, request) = parse(body, &context.headers, app)?;
+async fn answer(
+    context: &RequestContext,
+    form: Result<Form, InvalidRequest>,
+    app: &App,
+) -> Result<IssuedTokens, TokenError> {
+    let (credentials, request) = parse(form?, &context.headers, app)?;
     let client = authentication::authenticate(credentials, app.store.as_ref(), app.store.now()).await?;
     context.client.set(client.id.clone());
     failpoint::pass("after client authentication");
     let request = request?;
     context.grant_type.get_or_init(|| request.kind());
-    tracing::debug!(request_id = context.request_id, ?request, "token request understood");
+    tracing::debug!(request_id = context.request_id.as_str(), ?request, "token request understood");
     let grant = grant::validate(request, client, context.origin(), context.source(), app).await?;
     issue(grant, Delivery::Body, context, app).await
 }
@@ -191,11 +200,10 @@ fn count(context: &RequestContext, outcome: &Result<IssuedTokens, TokenError>, a
 
 /// Understands the form. Credentials come first: who asks is settled before what is asked.
 fn parse(
-    body: FormBody<TokenForm>,
+    mut form: Form,
     headers: &HeaderMap,
     app: &App,
 ) -> Result<(Credentials, Result<TokenRequest, TokenError>), TokenError> {
-    let mut form = body.form?;
     let grant_type = form.take("grant_type");
     let credentials = credentials::read(headers, &mut form)?;
     Ok((credentials, parse_request(grant_type, form, app)))

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::request_context::request_id;
 use crate::{
     App,
-    telemetry::traces::{Answered, Recorder, recorded},
+    telemetry::traces::{Answered, Recorder},
 };
 
 /// A request that is being answered.
@@ -30,12 +30,9 @@ impl Watch {
         Self { began: Instant::now(), recorded }
     }
 
-    /// Records what the request waits for.
-    pub async fn record<F: Future>(&self, answering: F) -> F::Output {
-        match &self.recorded {
-            Some((recorder, _)) => Box::pin(recorded(Arc::clone(recorder), answering)).await,
-            None => answering.await,
-        }
+    /// Records what the request waits for, when it is recorded.
+    pub fn recorder(&self) -> Option<Arc<Recorder>> {
+        self.recorded.as_ref().map(|(recorder, _)| Arc::clone(recorder))
     }
 
     /// Ends with the response. A request that no route took has none: its address could hold anything.

@@ -11,8 +11,7 @@ use hyper_util::{
     server::conn::auto::Builder,
 };
 use poem::{
-    Addr, Request, Response,
-    endpoint::{BoxEndpoint, DynEndpoint},
+    Addr, Endpoint, Request, Response,
     http::uri::Scheme,
     web::{LocalAddr, RemoteAddr},
 };
@@ -48,8 +47,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// One address and what answers there.
-pub(super) struct Door {
-    pub(super) endpoint: BoxEndpoint<'static, Response>,
+pub(super) struct Door<E> {
+    pub(super) endpoint: E,
     pub(super) app: Arc<App>,
     pub(super) limits: Limits,
     pub(super) tls: Option<Arc<Tls>>,
@@ -58,7 +57,7 @@ pub(super) struct Door {
 /// Accepts connections until told to stop, then drains them.
 pub(super) async fn accept(
     listener: TcpListener,
-    door: Door,
+    door: Door<impl Endpoint<Output = Response> + 'static>,
     mut workers: Workers,
     mut stopped: watch::Receiver<bool>,
 ) -> io::Result<()> {
@@ -136,7 +135,7 @@ struct Ends {
     peer: SocketAddr,
 }
 
-impl Door {
+impl<E: Endpoint<Output = Response> + 'static> Door<E> {
     async fn serve(
         self: &Arc<Self>,
         stream: TcpStream,
@@ -187,7 +186,7 @@ impl Door {
             let (door, answering) = (Arc::clone(&door), seen.answering(request.version()));
             let request = Request::from((request, local.clone(), remote.clone(), scheme.clone()));
             async move {
-                let response = match DynEndpoint::call(door.endpoint.as_ref(), request).await {
+                let response = match door.endpoint.call(request).await {
                     Ok(response) => response,
                     Err(error) => error.into_response(),
                 };

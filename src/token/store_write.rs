@@ -141,7 +141,9 @@ pub(super) async fn rotate(
 
 /// What the client lost since the grant is not granted again; the grant itself keeps it.
 pub(super) fn keep_what_is_left(live: &mut LiveGrant, client: &Client) -> Result<(), TokenError> {
-    live.scope = live.scope.intersection(&client.scope);
+    if !live.scope.is_subset_of(&client.scope) {
+        live.scope = live.scope.intersection(&client.scope);
+    }
     if live.audience.is_empty() {
         return Ok(());
     }

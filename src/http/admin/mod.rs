@@ -74,7 +74,7 @@ impl Admitted {
     fn operator(&self) -> Operator {
         Operator {
             who: format!("client {}", self.client),
-            request_id: Some(self.context.request_id.clone()),
+            request_id: Some(self.context.request_id.to_string()),
             address: self.context.address,
         }
     }

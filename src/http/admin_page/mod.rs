@@ -92,7 +92,7 @@ impl<'a> Administrator<'a> {
     fn operator(&self) -> Operator {
         Operator {
             who: format!("user {}", self.session.username),
-            request_id: Some(self.browser.context.request_id.clone()),
+            request_id: Some(self.browser.context.request_id.to_string()),
             address: self.browser.context.address,
         }
     }

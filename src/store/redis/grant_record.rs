@@ -11,7 +11,10 @@ use crate::{
     },
 };
 
-use super::records::{cookie_mode, corrupt, split_audience};
+use super::records::{cookie_mode, corrupt, join_audience, split_audience};
+
+/// Room for the request of most rotations.
+const REQUEST_BYTES: usize = 160;
 
 /// Reads what Lua's `struct` packed: big-endian numbers, and texts behind their lengths.
 struct Packed<'a>(&'a [u8]);
@@ -80,9 +83,10 @@ pub(super) fn holder(presented: &Presented) -> Vec<u8> {
     packed
 }
 
-/// The numbers that `rotate.lua` takes.
-pub(super) fn numbers(presented: &Presented, deadline: Timestamp, clock_offset_ms: i64) -> Vec<u8> {
-    let mut packed = Vec::with_capacity(4 + 6 + 6 + 1 + 1 + 6 + 6);
+/// The request that `rotate.lua` takes, with its numbers.
+pub(super) fn request(presented: &Presented, deadline: Timestamp, clock_offset_ms: i64) -> Vec<u8> {
+    let audience = join_audience(&presented.requested_audience);
+    let mut packed = Vec::with_capacity(REQUEST_BYTES);
     packed.extend_from_slice(&presented.generation.to_be_bytes());
     pack_number::<6>(&mut packed, deadline.0);
     pack_number::<6>(&mut packed, presented.access_token_lifetime_ms);
@@ -90,6 +94,14 @@ pub(super) fn numbers(presented: &Presented, deadline: Timestamp, clock_offset_m
     packed.push(u8::from(presented.rotation == RotationPolicy::Rotate));
     pack_number::<6>(&mut packed, TOMBSTONE_MS);
     pack_number::<6>(&mut packed, clock_offset_ms);
+    for text in [
+        origin(&presented.from).as_slice(),
+        presented.requested_scope.as_ref().map_or("", Scope::as_str).as_bytes(),
+        audience.as_bytes(),
+    ] {
+        pack_number::<2>(&mut packed, i64::try_from(text.len()).unwrap_or(i64::MAX));
+        packed.extend_from_slice(text);
+    }
     packed
 }
 

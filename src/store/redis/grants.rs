@@ -95,10 +95,7 @@ impl GrantStore for RedisStore {
             .run(&key, presented.deadline, |deadline| {
                 let mut call = self.scripts.rotate.on([&key, &keys::owner(presented.owner)]);
                 call.arg(grant_record::holder(presented));
-                call.arg(grant_record::numbers(presented, deadline, self.connection.clock_offset_ms()));
-                call.arg(grant_record::origin(&presented.from));
-                call.arg(presented.requested_scope.as_ref().map_or("", |scope| scope.as_str()));
-                call.arg(join_audience(&presented.requested_audience));
+                call.arg(grant_record::request(presented, deadline, self.connection.clock_offset_ms()));
                 call
             })
             .await?;

@@ -1,7 +1,19 @@
 //! The names of keys. Everything of one owner carries the hash tag `{owner}`, so it shares a cluster slot
 //! and one script may touch all of it.
 
+use std::fmt::{Arguments, Write as _};
+
 use crate::ids::{ClientId, DeviceId, GrantId, OwnerId, SessionId};
+
+/// Room for the longest name of a grant: a text that grows while it is written is made three times.
+const NAME_BYTES: usize = 64;
+
+fn name(parts: Arguments<'_>) -> String {
+    let mut name = String::with_capacity(NAME_BYTES);
+    // Writing to memory can't fail.
+    let _ = name.write_fmt(parts);
+    name
+}
 
 /// Pattern of all owners, for listings.
 pub(super) const OWNERS: &str = "as:u:*";
@@ -16,11 +28,11 @@ pub(super) fn grant_prefix(owner: OwnerId) -> String {
 }
 
 pub(super) fn grant(owner: OwnerId, id: GrantId) -> String {
-    format!("{}{id}", grant_prefix(owner))
+    name(format_args!("as:g:{{{owner}}}:{id}"))
 }
 
 pub(super) fn owner(id: OwnerId) -> String {
-    format!("as:u:{{{id}}}")
+    name(format_args!("as:u:{{{id}}}"))
 }
 
 /// What is counted of guesses of a password.

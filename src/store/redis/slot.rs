@@ -5,15 +5,24 @@ pub(super) const SLOTS: u16 = 16_384;
 
 /// The slot of a key: CRC-16 (XMODEM) of its hash tag, or of all of it.
 pub(super) fn of(key: &[u8]) -> u16 {
-    let mut crc: u16 = 0;
-    for &byte in tag(key) {
-        crc ^= u16::from(byte) << 8;
-        for _ in 0..8 {
-            crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
-        }
-    }
+    let crc = tag(key).iter().fold(0_u16, |crc, byte| (crc << 8) ^ CRC[usize::from((crc >> 8) as u8 ^ byte)]);
     crc % SLOTS
 }
+
+/// What each byte does to the CRC.
+const CRC: [u16; 256] = {
+    let (mut table, mut byte) = ([0_u16; 256], 0);
+    while byte < table.len() {
+        let (mut crc, mut bit) = ((byte as u16) << 8, 0);
+        while bit < 8 {
+            crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
+            bit += 1;
+        }
+        table[byte] = crc;
+        byte += 1;
+    }
+    table
+};
 
 /// What is between the first `{` and the next `}`, if there is anything.
 fn tag(key: &[u8]) -> &[u8] {

@@ -14,6 +14,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::{Parser, ValueEnum};
 use hdrhistogram::Histogram;
+use memchr::{memchr, memmem};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -226,6 +227,9 @@ async fn work(
 struct Client {
     stream: TcpStream,
     number: usize,
+    /// The headers that are the same in every request, and what a public client adds to its forms.
+    headers: String,
+    public: String,
     /// The first is the next to be used.
     refresh_tokens: VecDeque<String>,
     access_token: String,
@@ -237,9 +241,20 @@ impl Client {
     async fn connect(arguments: &Arguments, number: usize) -> Self {
         let stream = TcpStream::connect(&arguments.address).await.expect("the server listens");
         stream.set_nodelay(true).expect("no delay");
+        let (authorization, public) = if arguments.client.contains(':') {
+            (format!("Authorization: Basic {}\r\n", STANDARD.encode(&arguments.client)), String::new())
+        } else {
+            (String::new(), format!("&client_id={}", arguments.client))
+        };
+        let headers = format!(
+            "Host: {}\r\n{authorization}Content-Type: application/x-www-form-urlencoded\r\nContent-Length: ",
+            arguments.address
+        );
         Self {
             stream,
             number,
+            headers,
+            public,
             refresh_tokens: VecDeque::new(),
             access_token: String::new(),
             request: Vec::with_capacity(1024),
@@ -253,9 +268,10 @@ impl Client {
             Mode::Refresh | Mode::Introspect if !seeds.is_empty() => self.refresh_tokens = seeds,
             Mode::Refresh | Mode::Introspect => {
                 let form = self.login_form(arguments);
-                let status = self.post(arguments, &arguments.path, &form).await;
+                let status = self.post(&arguments.path, &form).await;
                 assert_eq!(status, Some(200), "login: {}", String::from_utf8_lossy(&self.answer));
-                self.take_tokens(arguments);
+                self.take_refresh_token(arguments);
+                self.access_token = self.member("access_token").unwrap_or_default();
             }
             _ => {}
         }
@@ -276,7 +292,7 @@ impl Client {
             Mode::ClientCredentials => (&arguments.path, "grant_type=client_credentials".to_owned()),
             Mode::Introspect => (&arguments.introspection_path, format!("token={}", self.access_token)),
         };
-        let status = self.post(arguments, path, &form).await;
+        let status = self.post(path, &form).await;
         if status.is_none() {
             *self = Self {
                 refresh_tokens: std::mem::take(&mut self.refresh_tokens),
@@ -285,69 +301,52 @@ impl Client {
             };
         }
         if status == Some(200) && arguments.mode == Mode::Refresh {
-            self.take_tokens(arguments);
+            self.take_refresh_token(arguments);
             self.refresh_tokens.rotate_left(1);
         }
         status
     }
 
-    fn take_tokens(&mut self, arguments: &Arguments) {
-        let text = String::from_utf8_lossy(&self.answer);
-        let member = |name: &str| {
-            let (_, rest) = text.split_once(&format!("\"{name}\":"))?;
-            rest.trim_start().strip_prefix('"')?.split('"').next().map(str::to_owned)
-        };
-        let (refresh_token, access_token) = (member(&arguments.token_member), member("access_token"));
-        if let Some(token) = refresh_token {
+    /// A text of the answer, by the name of its JSON member.
+    fn member(&self, name: &str) -> Option<String> {
+        let at = memmem::find(&self.answer, format!("\"{name}\":").as_bytes())? + name.len() + 3;
+        let value = self.answer[at..].trim_ascii_start().strip_prefix(b"\"")?;
+        let end = memchr(b'"', value)?;
+        std::str::from_utf8(&value[..end]).ok().map(str::to_owned)
+    }
+
+    fn take_refresh_token(&mut self, arguments: &Arguments) {
+        if let Some(token) = self.member(&arguments.token_member) {
             self.refresh_tokens.pop_front();
             self.refresh_tokens.push_front(token);
-        }
-        if let Some(token) = access_token {
-            self.access_token = token;
         }
     }
 
     /// Sends a form and reads the whole answer; `None` when the connection broke.
-    async fn post(&mut self, arguments: &Arguments, path: &str, form: &str) -> Option<u16> {
+    async fn post(&mut self, path: &str, form: &str) -> Option<u16> {
         use std::io::Write as _;
         self.request.clear();
-        let authorization = if arguments.client.contains(':') {
-            format!("Authorization: Basic {}\r\n", STANDARD.encode(&arguments.client))
-        } else {
-            String::new()
-        };
-        let public =
-            if arguments.client.contains(':') { String::new() } else { format!("&client_id={}", arguments.client) };
-        write!(
-            self.request,
-            "POST {path} HTTP/1.1\r\nHost: {}\r\n{authorization}Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}{public}",
-            arguments.address,
-            form.len() + public.len(),
-        )
-        .ok()?;
+        let (headers, public) = (&self.headers, &self.public);
+        let length = form.len() + public.len();
+        write!(self.request, "POST {path} HTTP/1.1\r\n{headers}{length}\r\n\r\n{form}{public}").ok()?;
         self.stream.write_all(&self.request).await.ok()?;
         self.answer.clear();
         loop {
             if self.stream.read_buf(&mut self.answer).await.ok()? == 0 {
                 return None;
             }
-            let Some(end) = self.answer.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
-            let head = std::str::from_utf8(&self.answer[..end]).ok()?;
-            let length: usize = head
-                .lines()
-                .filter_map(|line| line.split_once(':'))
-                .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))?
-                .1
-                .trim()
-                .parse()
-                .ok()?;
-            let status = head.split(' ').nth(1)?.parse().ok()?;
-            while self.answer.len() < end + 4 + length {
+            let mut headers = [httparse::EMPTY_HEADER; 64];
+            let mut head = httparse::Response::new(&mut headers);
+            let httparse::Status::Complete(head_bytes) = head.parse(&self.answer).ok()? else { continue };
+            let status = head.code;
+            let length = head.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"))?;
+            let length: usize = std::str::from_utf8(length.value).ok()?.parse().ok()?;
+            while self.answer.len() < head_bytes + length {
                 if self.stream.read_buf(&mut self.answer).await.ok()? == 0 {
                     return None;
                 }
             }
-            return Some(status);
+            return status;
         }
     }
 }

@@ -2,16 +2,16 @@
 --
 -- KEYS 1 the grant  2 its owner
 -- ARGV 1 who presents it, as HOLDER in grant.lua
---      2 numbers: generation, deadline (ms), access token lifetime (ms), MAC key id of a new generation, 1 to rotate or 0 to
---        keep, tombstone (ms), clock offset (ms, 0 outside tests)
---      3 where from, as in USE  4 requested scope ('' none)  5 requested audience ('' none)
+--      2 the request: generation, deadline (ms), access token lifetime (ms), MAC key id of a new generation, 1 to rotate or 0 to
+--        keep, tombstone (ms), clock offset (ms, 0 outside tests), where from as in USE, requested scope and audience ('' none)
 -- Returns the code, the store's time, and what the code needs:
 --   TL too late | NF unknown | WF wrong family | WC wrong client, owner client | WD wrong delivery | RV revoked, reason
 --   XP expired | SC scope | AU audience | RP replayed, reason, current generation
 -- or one string, see `live` in grant.lua, for OK rotated, RT repeated, FW repaired
 -- Atomic because two requests with one token must not both find it unused.
 -- allow-oom: a full store must not log out those who are signed in; nothing here grows but a revocation, which soon goes.
-local given, deadline, lifetime, new_key, rotates, tombstone, offset = struct.unpack('>I4I6I6BBI6i6', ARGV[2])
+local given, deadline, lifetime, new_key, rotates, tombstone, offset, by, requested_scope, requested_audience =
+  struct.unpack('>I4I6I6BBI6i6I2c0I2c0I2c0', ARGV[2])
 local T = redis.call('TIME')
 local now = T[1] * 1000 + math.floor(T[2] / 1000) + offset
 if now > deadline then return {'TL', now} end
@@ -32,12 +32,18 @@ if revoked then return {'RV', now, revoked} end
 if now < since then now = since end -- a grant's clock never runs backwards
 
 local owner_epoch, _, abs, idle, grace, scope, audience = struct.unpack(TERMS, stored, terms)
-local function stop(reason) revoke(KEYS[1], stored, reason, now, offset, tombstone, ARGV[3]) end
 local owner = redis.call('HMGET', KEYS[2], 'st', 'ue', 'sub')
-if owner[1] ~= 'A' or tonumber(owner[2]) ~= owner_epoch then stop('owner') return {'RV', now, 'owner'} end
-if other_client_epoch then stop('client_epoch') return {'RV', now, 'client_epoch'} end
-local function expiry(t) if t + idle < abs then return t + idle end return abs end
-if now >= expiry(since) then return {'XP', now} end
+local changed = nil
+if owner[1] ~= 'A' or tonumber(owner[2]) ~= owner_epoch then
+  changed = 'owner'
+elseif other_client_epoch then
+  changed = 'client_epoch'
+end
+if changed then
+  revoke(KEYS[1], stored, changed, now, offset, tombstone, by)
+  return {'RV', now, changed}
+end
+if now >= abs or now >= since + idle then return {'XP', now} end
 
 local code, generation, start, used = nil, current, since, 0
 if given == current then
@@ -50,28 +56,29 @@ elseif given > current and given - current <= 2 then
 else
   local reason = 'replay'
   if given > current then reason = 'future' end
-  stop(reason)
+  revoke(KEYS[1], stored, reason, now, offset, tombstone, by)
   return {'RP', now, reason, current}
 end
 
-if ARGV[4] ~= '' or ARGV[5] ~= '' then
+if requested_scope ~= '' or requested_audience ~= '' then
   local function within(requested, granted)
     for token in string.gmatch(requested, '%S+') do
       if not string.find(' ' .. granted .. ' ', ' ' .. token .. ' ', 1, true) then return false end
     end
     return true
   end
-  if not within(ARGV[4], scope) then return {'SC', now} end
-  if not within(ARGV[5], audience) then return {'AU', now} end
+  if not within(requested_scope, scope) then return {'SC', now} end
+  if not within(requested_audience, audience) then return {'AU', now} end
 end
 
 if code ~= 'RT' then
   local latest = start + lifetime
   if latest > abs then latest = abs end
   if latest > access then access = latest end
-  from = ARGV[3]
+  from = by
 end
-local expires = expiry(start)
+local expires = start + idle
+if expires > abs then expires = abs end
 redis.call('SET', KEYS[1], struct.pack(USE, 'A', generation, key, used, start, access, repeats, #from, from)
   .. string.sub(stored, holder), 'PXAT', expires - offset)
 return live(code, now, generation, key, start, expires, abs, owner[3], scope, audience)

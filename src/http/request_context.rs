@@ -11,7 +11,7 @@ use poem::{
     },
 };
 
-use crate::{clock::random_bytes, ids::ClientId, resource_owner::LoginSource, store::Origin};
+use crate::{clock::unique_bytes, ids::ClientId, resource_owner::LoginSource, store::Origin};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -32,15 +32,15 @@ pub struct RequestContext {
     origin: OnceLock<Origin>,
 }
 
-/// Names a request in the log and in its response: 12 random bytes as base64url.
+/// Names a request in the log and in its response: 12 bytes as base64url.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestId([u8; 16]);
 
 impl RequestId {
-    fn random() -> Self {
+    fn new() -> Self {
         let mut text = [b'-'; 16];
         // 12 bytes are 16 characters.
-        drop(URL_SAFE_NO_PAD.encode_slice(random_bytes::<12>(), &mut text));
+        drop(URL_SAFE_NO_PAD.encode_slice(&unique_bytes()[..12], &mut text));
         Self(text)
     }
 
@@ -136,7 +136,7 @@ pub struct Identity {
 impl Identity {
     /// Gives a request an id.
     pub fn of(request: &Request, trusted: &[IpAddr]) -> Self {
-        Self { request_id: RequestId::random(), address: client_address(request, trusted) }
+        Self { request_id: RequestId::new(), address: client_address(request, trusted) }
     }
 
     /// The header that names the request in its response.

@@ -1,6 +1,6 @@
 """The tutorial that this project grew from: HS256, a longer token that buys shorter ones, no rotation, no store.
 
-Run by benches/peers/run with uvicorn. What it does not do is most of the work of the others: a stolen refresh token is good
+Run by benches/run with uvicorn. What it does not do is most of the work of the others: a stolen refresh token is good
 until it expires, and nothing can be revoked.
 """
 

@@ -82,3 +82,53 @@ impl Write for OneLine<'_, '_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::{fmt::layer, layer::SubscriberExt as _, registry};
+
+    use super::*;
+
+    /// What an event is written as, after its time.
+    fn line(log: impl FnOnce()) -> String {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let into = Arc::clone(&written);
+        let layer = layer().event_format(PlainLine).with_writer(move || Shared(Arc::clone(&into)));
+        tracing::subscriber::with_default(registry().with(layer), log);
+        let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        let (time, rest) = text.split_once('Z').unwrap();
+        assert_eq!(time.len(), "2026-01-01T00:00:00.000000".len(), "{time}");
+        rest.to_owned()
+    }
+
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_has_the_level_the_message_and_the_fields() {
+        let id = tracing::field::display("abc");
+        let none = None::<u8>;
+        assert_eq!(
+            line(|| tracing::info!(id, none, outcome = "granted", number = 7, "token request")),
+            "  INFO token request id=abc outcome=\"granted\" number=7\n"
+        );
+        assert_eq!(line(|| tracing::error!("failed: {}", "Ü")), " ERROR failed: Ü\n");
+    }
+
+    #[test]
+    fn what_a_client_says_begins_no_line_and_steers_no_terminal() {
+        let said = tracing::field::display("a\r\nb\u{1b}[31mc\u{9b}d");
+        assert_eq!(line(|| tracing::warn!(said, "x\ny")), "  WARN x\\ny said=a\\r\\nb\\u{1b}[31mc\\u{9b}d\n");
+    }
+}

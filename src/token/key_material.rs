@@ -90,10 +90,11 @@ impl SigningKey {
             URL_SAFE_NO_PAD.encode_string(signature, text);
         };
         match self {
-            Self::ES256(pair) => {
-                let signature = pair.sign(&random, text.as_bytes())?;
-                add(text, signature.as_ref());
-            }
+            // Not moved: it has room for the longest signature that there is.
+            Self::ES256(pair) => match pair.sign(&random, text.as_bytes()) {
+                Ok(ref signature) => add(text, signature.as_ref()),
+                Err(error) => return Err(error),
+            },
             Self::EdDSA(pair) => {
                 let signature = pair.sign(text.as_bytes());
                 add(text, signature.as_ref());

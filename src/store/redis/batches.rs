@@ -33,10 +33,11 @@ impl Batches {
     }
 
     /// Sends a command with the next batch, and waits for its answer.
-    pub(super) async fn send(&self, command: Cmd) -> RedisResult<Value> {
+    pub(super) fn send(&self, command: Cmd) -> impl Future<Output = RedisResult<Value>> + use<> {
         let (reply, answer) = oneshot::channel();
-        self.0.send(Waiting { command, reply }).map_err(|_| ended())?;
-        answer.await.unwrap_or_else(|_| Err(ended()))
+        // A batch that is not made any more drops the other half of the channel.
+        drop(self.0.send(Waiting { command, reply }));
+        async { answer.await.unwrap_or_else(|_| Err(ended())) }
     }
 }
 

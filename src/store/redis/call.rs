@@ -49,22 +49,21 @@ impl Call<'_, '_> {
     }
 
     async fn send_once(&self, line: &Line, asking: bool, deadline: Timestamp) -> RedisResult<Value> {
-        let command = match self {
+        let command = || match self {
             Self::Script(prepare) => prepare(deadline).command,
             Self::Command(command) => (*command).clone(),
         };
         match line {
-            Line::Shared(shared) if !asking => shared.batches.send(command).await,
-            line => {
-                Box::pin(async move {
-                    let mut connection = line.connection();
-                    if asking {
-                        return command.query_async(&mut Asking(&mut connection)).await;
-                    }
-                    command.query_async(&mut connection).await
-                })
-                .await
-            }
+            Line::Shared(shared) if !asking => shared.batches.send(command()).await,
+            line => Box::pin(alone(command(), line.connection(), asking)).await,
         }
     }
+}
+
+/// Sends a command that travels with no others.
+async fn alone(command: Cmd, mut connection: MultiplexedConnection, asking: bool) -> RedisResult<Value> {
+    if asking {
+        return command.query_async(&mut Asking(&mut connection)).await;
+    }
+    command.query_async(&mut connection).await
 }

@@ -82,30 +82,17 @@ impl SigningKey {
         ParsedPublicKey::new(algorithm, bytes)
     }
 
-    /// Adds the signature of what a text says so far, and a dot before it.
-    fn sign(&self, text: &mut String) -> Result<(), aws_lc_rs::error::Unspecified> {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, aws_lc_rs::error::Unspecified> {
         let random = SystemRandom::new();
-        let add = |text: &mut String, signature: &[u8]| {
-            text.push('.');
-            URL_SAFE_NO_PAD.encode_string(signature, text);
-        };
         match self {
-            // Not moved: it has room for the longest signature that there is.
-            Self::ES256(pair) => match pair.sign(&random, text.as_bytes()) {
-                Ok(ref signature) => add(text, signature.as_ref()),
-                Err(error) => return Err(error),
-            },
-            Self::EdDSA(pair) => {
-                let signature = pair.sign(text.as_bytes());
-                add(text, signature.as_ref());
-            }
+            Self::ES256(pair) => Ok(pair.sign(&random, message)?.as_ref().to_vec()),
+            Self::EdDSA(pair) => Ok(pair.sign(message).as_ref().to_vec()),
             Self::RS256(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &random, text.as_bytes(), &mut signature)?;
-                add(text, &signature);
+                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature)?;
+                Ok(signature)
             }
         }
-        Ok(())
     }
 }
 
@@ -129,7 +116,9 @@ impl OpenKey {
         let mut token = String::with_capacity(self.header.len() + (text.len() + SIGNATURE_BYTES) * 4 / 3 + 8);
         token.push_str(&self.header);
         URL_SAFE_NO_PAD.encode_string(text, &mut token);
-        self.signing.sign(&mut token).map_err(|error| error.to_string())?;
+        let signature = self.signing.sign(token.as_bytes()).map_err(|error| error.to_string())?;
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         Ok(token)
     }
 

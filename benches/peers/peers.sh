@@ -2,14 +2,14 @@
 # each, on a Redis of their own. Needs node, and what benches/run has: free_port, start, number, note, $load, $scratch, $seconds.
 
 start_peers() {
-    local peers=benches/peers redis
+    local peers=benches/peers store
     npm install --prefix "$peers/oidc-provider" --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error
     python3 -m venv "$scratch/venv"
     "$scratch/venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$peers/requirements.txt"
-    redis=$(free_port)
-    start "$redis" redis-server --port "$redis" --bind 127.0.0.1 --save "" --appendonly no
+    store=$(free_port)
+    start "$store" redis-server --port "$store" --bind 127.0.0.1 --save "" --appendonly no
     oidc=$(free_port)
-    start "$oidc" node "$peers/oidc-provider/server.js" "$oidc" "redis://127.0.0.1:$redis" a-client-secret-of-the-peer \
+    start "$oidc" node "$peers/oidc-provider/server.js" "$oidc" "redis://127.0.0.1:$store" a-client-secret-of-the-peer \
         "$scratch/tokens.oidc" 2
     fastapi=$(free_port)
     TUTORIAL_SECRET=$(head -c 32 /dev/urandom | basenc --base64url) start "$fastapi" "$scratch/venv/bin/uvicorn" \

@@ -22,6 +22,9 @@ use tokio::{
 
 use crate::lane;
 
+/// Connections that a thread goes on with at once. What they ask of the store is on its way before the next ones are read: with
+/// all that are ready, the thread and the store would wait for each other by turns.
+const READY: usize = 8;
 /// How long the threads may take to end: each drops what it still has to do.
 const END: Duration = Duration::from_secs(2);
 
@@ -79,7 +82,7 @@ impl Workers {
 }
 
 fn start(number: usize) -> io::Result<Worker> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let runtime = Builder::new_current_thread().enable_all().max_io_events_per_tick(READY).build()?;
     let (alive, ended) = oneshot::channel::<Infallible>();
     let handle = runtime.handle().clone();
     let home = Handle::current();

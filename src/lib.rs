@@ -17,7 +17,7 @@
 //! server.rs           assembles and drains a server
 //! server/             accepts connections, gives each to a thread, ends TLS, sees to it that nobody holds one for nothing
 //! telemetry.rs        the log and the audit log
-//! telemetry/          the log's writer, the metrics, the last hours, the traces
+//! telemetry/          the log's lines and their writer, the metrics, the last hours, the traces
 //! http/               one file an endpoint; error_response.rs is the only renderer of errors
 //! grant/              one file a grant type: is this token request valid?
 //! authorization/      the rules of an authorization request, on oxide-auth's protocol core

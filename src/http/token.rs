@@ -150,7 +150,8 @@ fn render(issued: IssuedTokens) -> Response {
 pub(super) fn log(context: &RequestContext, outcome: &Result<IssuedTokens, TokenError>, app: &App) {
     count(context, outcome, app);
     let request_id = &context.request_id;
-    let address = context.address.map(tracing::field::display);
+    // Written once, for the grant and for the log.
+    let address = context.address.map(|_| tracing::field::display(&context.origin().address));
     let client = context.client.get().map(tracing::field::display);
     match outcome {
         Ok(issued) => {

@@ -66,12 +66,12 @@ small = [
 
 cores = os.cpu_count()
 model = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), platform.machine())
-commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True).stdout.strip()
+commit = subprocess.run(["git", "describe", "--always", "--dirty", "--exclude=*"], cwd=here, capture_output=True, text=True).stdout.strip()
 head = f"""# Measured
 
 By `benches/run`, in one go, on {cores} cores ({model}), on {datetime.date.today()}, at {commit}. The load generator and Redis
 share the cores with what is measured, so only the ratios say something about the server; on another machine the numbers
-differ and the ratios hardly do. {len((folder / 'argon2').read_text().split())} rounds, in which all take turns; the first three ratios have three turns in each.
+differ and the ratios hardly do. {len((folder / 'argon2').read_text().split())} rounds, in which all take turns; refreshes, client credentials and introspection have three turns in each.
 
 The floors answer the same requests with the least that could do: see `load/src/bin/floor.rs`. They check nothing, log
 nothing, know one client and would be a danger to anybody who ran them.

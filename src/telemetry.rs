@@ -38,7 +38,7 @@ pub fn start(format: LogFormat, audit_log: Option<&Path>) -> io::Result<Log> {
     let (guard, writer) = Log::start()?;
     let log = fmt::layer().with_writer(writer).with_target(false);
     let log = match format {
-        LogFormat::Human if io::stderr().is_terminal() => log.boxed(),
+        LogFormat::Human if io::stderr().is_terminal() => log.with_ansi(true).boxed(),
         LogFormat::Human => log.event_format(PlainLine).boxed(),
         LogFormat::Json => log.json().flatten_event(true).boxed(),
     };

@@ -150,7 +150,7 @@ impl<'a, F: Type> ApiExtractor<'a> for FormBody<F> {
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         // Errors travel as values: the handler renders them, so that no framework text reaches a client.
-        let form = Form::read_alone(request, body, body::time(request)).await;
+        let form = Form::read_with_credentials(request, body, body::time(request)).await;
         Ok(Self { form, kind: PhantomData })
     }
 }

@@ -48,7 +48,7 @@ impl Direct {
     /// Answers a request for it.
     pub async fn answer(self, request: Request, identity: Identity, app: &Arc<App>) -> Response {
         let (mut request, mut body) = request.split();
-        let form = Form::read_alone(&request, &mut body, app.body_timeout).await;
+        let form = Form::read_with_credentials(&request, &mut body, app.body_timeout).await;
         let context = RequestContext::new(identity, std::mem::take(request.headers_mut()));
         drop((request, body));
         match self {

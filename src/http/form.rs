@@ -29,12 +29,12 @@ impl Form {
         Self::parse(Self::read_bytes(request, body).await?.as_ref())
     }
 
-    /// Reads the body of a request with credentials, which may take so long. RFC 6749 §2.3.1: credentials MUST NOT be in the
+    /// Reads the body of a request that carries credentials, within a time. RFC 6749 §2.3.1: credentials MUST NOT be in the
     /// request URI, where logs would keep them.
     ///
     /// # Errors
     /// `invalid_request`, with the reason.
-    pub async fn read_alone(request: &Request, body: &mut RequestBody, time: Duration) -> Result<Self, InvalidRequest> {
+    pub async fn read_with_credentials(request: &Request, body: &mut RequestBody, time: Duration) -> Result<Self, InvalidRequest> {
         if parameters_in_query(request) {
             return Err(InvalidRequest::Query);
         }

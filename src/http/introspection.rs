@@ -128,7 +128,7 @@ impl IntrospectionEndpoint {
     }
 }
 
-/// Answers a request; `front.rs` hands it over.
+/// Answers a request, which `direct.rs` took apart.
 pub(super) async fn respond(context: RequestContext, form: Result<Form, InvalidRequest>, app: &App) -> Response {
     match answer(&context, form, app).await {
         Ok(introspection) => {

@@ -85,7 +85,7 @@ impl RevocationEndpoint {
     }
 }
 
-/// Answers a request; `front.rs` hands it over.
+/// Answers a request, which `direct.rs` took apart.
 pub(super) async fn respond(context: RequestContext, form: Result<Form, InvalidRequest>, app: &Arc<App>) -> Response {
     let server = Arc::clone(app);
     let answered = to_the_end(async move {

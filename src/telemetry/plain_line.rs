@@ -1,7 +1,7 @@
 //! The log's lines where they are read by programs and files: without colours, and each of them one line, whatever a client
 //! put into it. The library's own formatter looks for colours around each word, which took a fiftieth of a busy server.
 //!
-//! Not here: colours for a terminal and JSON, which the library makes; when a line is written, see `log_writer.rs`.
+//! Not here: colours for a terminal and JSON, which the library makes; spans, of which the server has none; when a line is written, see `log_writer.rs`.
 
 use std::fmt::{self, Debug, Write};
 

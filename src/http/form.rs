@@ -34,7 +34,11 @@ impl Form {
     ///
     /// # Errors
     /// `invalid_request`, with the reason.
-    pub async fn read_with_credentials(request: &Request, body: &mut RequestBody, time: Duration) -> Result<Self, InvalidRequest> {
+    pub async fn read_with_credentials(
+        request: &Request,
+        body: &mut RequestBody,
+        time: Duration,
+    ) -> Result<Self, InvalidRequest> {
         if parameters_in_query(request) {
             return Err(InvalidRequest::Query);
         }

@@ -121,13 +121,8 @@ pub struct PresentedCode {
 /// What redeeming a code led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Redemption {
-    /// The code became a grant.
-    Redeemed {
-        /// The grant.
-        live: LiveGrant,
-        /// Oldest grants of the owner beyond the cap, to be revoked.
-        overflow: Vec<GrantId>,
-    },
+    /// The code became this grant, and the owner's oldest grants beyond the cap are revoked.
+    Redeemed(LiveGrant),
     /// It was redeemed before: the grant that it became is revoked, in the same call (RFC 6749 §4.1.2).
     Replayed,
     /// Not good, for a reason that only the log sees.

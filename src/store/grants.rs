@@ -17,13 +17,10 @@ use crate::{
 /// What creating a grant led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GrantCreation {
-    /// It is stored and indexed; `now` is the store's time at its creation, and `overflow` the owner's
-    /// oldest grants beyond the cap.
+    /// It is stored and indexed, and the owner's oldest grants beyond [`MAX_GRANTS_PER_OWNER`] are revoked.
     Stored {
         /// The creation time by the store's clock.
         now: Timestamp,
-        /// Oldest grants of the owner beyond [`MAX_GRANTS_PER_OWNER`], to be revoked.
-        overflow: Vec<GrantId>,
     },
     /// The owner was disabled, deleted, or changed since they were authenticated; nothing changed.
     OwnerChanged,

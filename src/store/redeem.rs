@@ -97,7 +97,7 @@ pub fn redeem(
         last_used_from: presented.from.clone(),
     };
     let live = live(&record, owner, now);
-    (Redemption::Redeemed { live, overflow: Vec::new() }, CodeDelta::Grant(Box::new(record)))
+    (Redemption::Redeemed(live), CodeDelta::Grant(Box::new(record)))
 }
 
 /// The code has become a grant: the same request once more, or a replay.
@@ -122,7 +122,7 @@ fn again(
         // The store's first answer to this very request was lost.
         Some(owner) if redeemed.request_id == presented.request_id => {
             let live = live(record, owner, now);
-            (Redemption::Redeemed { live, overflow: Vec::new() }, CodeDelta::Unchanged)
+            (Redemption::Redeemed(live), CodeDelta::Unchanged)
         }
         // RFC 6749 §4.1.2: two used it, and one of them stole it. What came of it is dead.
         _ => (Redemption::Replayed, CodeDelta::Revoke(now)),

@@ -7,7 +7,7 @@ use crate::{
     error::{InvalidGrant, TokenError},
     ids::{GrantId, OwnerId},
     secret::{SecretText, ServerSecret},
-    store::{CodeCreation, LiveGrant, NewCode, PresentedCode, Redemption, RevocationReason, Store, StoreError},
+    store::{CodeCreation, LiveGrant, NewCode, PresentedCode, Redemption, Store, StoreError},
 };
 
 const KIND: Kind = Kind { prefix: "ac_", domain: b"ac1", purpose: b"authorization codes" };
@@ -69,13 +69,7 @@ impl AuthorizationCodeKeys {
 pub(super) async fn redeem(presented: &mut PresentedCode, store: &dyn Store) -> Result<LiveGrant, TokenError> {
     for _ in 0..2 {
         match store.redeem(presented).await? {
-            Redemption::Redeemed { live, overflow } => {
-                for oldest in overflow {
-                    let reason = RevocationReason::Overflow;
-                    store.revoke_grant(presented.owner, oldest, reason, &presented.from).await?;
-                }
-                return Ok(live);
-            }
+            Redemption::Redeemed(live) => return Ok(live),
             Redemption::Replayed => return Err(TokenError::InvalidGrant(InvalidGrant::CodeReplayed)),
             Redemption::Refused(refusal) => return Err(TokenError::InvalidGrant(InvalidGrant::Code(refusal))),
             Redemption::TooLate { .. } => presented.deadline = store.deadline(),

@@ -10,7 +10,7 @@ use crate::{
     failpoint,
     grant::access::GrantedAccess,
     ids::Subject,
-    store::{GrantCreation, LiveGrant, NewGrant, Presented, Refusal, RevocationReason, Rotation, Store},
+    store::{GrantCreation, LiveGrant, NewGrant, Presented, Refusal, Rotation, Store},
 };
 
 impl Issuer {
@@ -81,12 +81,7 @@ pub(super) async fn create(
 ) -> Result<LiveGrant, TokenError> {
     for _ in 0..2 {
         match store.create_grant(new).await? {
-            GrantCreation::Stored { now, overflow } => {
-                for oldest in overflow {
-                    store.revoke_grant(new.owner, oldest, RevocationReason::Overflow, &new.from).await?;
-                }
-                return Ok(live_from_creation(new, subject, now));
-            }
+            GrantCreation::Stored { now } => return Ok(live_from_creation(new, subject, now)),
             // Disabled or changed between the password check and here: the check no longer counts.
             GrantCreation::OwnerChanged => return Err(TokenError::InvalidGrant(changed)),
             // The store's clock is ahead of our guess; the answer has corrected it.

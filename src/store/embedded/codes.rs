@@ -83,12 +83,9 @@ fn present(connection: &Connection, presented: &PresentedCode, now: Timestamp) -
             burn.execute(params![owner.0, id.0])?;
         }
         CodeDelta::Grant(grant) => {
-            let overflow = grants::overflow(connection, owner, id, now)?;
+            grants::make_room(connection, owner, &presented.from, now)?;
             let code = Some((presented.code_hash, presented.request_id));
             grants::insert_grant(connection, owner, id, &grant, code)?;
-            if let Redemption::Redeemed { live, .. } = redemption {
-                return Ok(Redemption::Redeemed { live, overflow });
-            }
         }
         CodeDelta::Revoke(at) => {
             if let Some(RedeemedGrant { record, .. }) = redeemed {

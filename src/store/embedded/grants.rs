@@ -110,8 +110,7 @@ fn create_grant(connection: &Connection, grant: &NewGrant, now: Timestamp) -> Re
     if let Some(stored) = load_grant(connection, grant.owner, grant.id)? {
         // The same command once more: its first answer was lost.
         if stored.family_hash == grant.family_hash {
-            let overflow = overflow(connection, grant.owner, grant.id, now)?;
-            return Ok(GrantCreation::Stored { now: stored.created_at, overflow });
+            return Ok(GrantCreation::Stored { now: stored.created_at });
         }
         return Err(StoreError::Corrupt("another grant has the identifier of a new one".to_owned()));
     }
@@ -122,7 +121,7 @@ fn create_grant(connection: &Connection, grant: &NewGrant, now: Timestamp) -> Re
     if !owner.is_some_and(|owner| owner.status == OwnerStatus::Active && owner.epoch == grant.owner_epoch) {
         return Ok(GrantCreation::OwnerChanged);
     }
-    let overflow = overflow(connection, grant.owner, grant.id, now)?;
+    make_room(connection, grant.owner, &grant.from, now)?;
     let absolute_expiry = now.plus(grant.absolute_ms);
     let record = GrantRecord {
         status: GrantStatus::Active,
@@ -146,7 +145,7 @@ fn create_grant(connection: &Connection, grant: &NewGrant, now: Timestamp) -> Re
         last_used_from: grant.from.clone(),
     };
     insert_grant(connection, grant.owner, grant.id, &record, None)?;
-    Ok(GrantCreation::Stored { now, overflow })
+    Ok(GrantCreation::Stored { now })
 }
 
 pub(super) fn load_grant(
@@ -280,21 +279,25 @@ pub(super) fn apply(connection: &Connection, owner: OwnerId, id: GrantId, delta:
     Ok(())
 }
 
-/// The owner's oldest living grants that must go when `newest` is there too.
-pub(super) fn overflow(
+/// Revokes the owner's oldest living grants that have no room beside a new one.
+pub(super) fn make_room(
     connection: &Connection,
     owner: OwnerId,
-    newest: GrantId,
+    from: &Origin,
     now: Timestamp,
-) -> Result<Vec<GrantId>, StoreError> {
-    let others = MAX_GRANTS_PER_OWNER.saturating_sub(1);
-    let mut statement = connection.prepare_cached(
-        "SELECT id FROM grants WHERE owner = ?1 AND id <> ?2 AND revoked_at IS NULL AND expires_at > ?3
-         ORDER BY created_at DESC, id DESC LIMIT -1 OFFSET ?4",
-    )?;
-    let ids =
-        statement.query_map(params![owner.0, newest.0, now.0, i64::try_from(others).map_err(corrupt)?], grant_id)?;
-    Ok(ids.collect::<Result<_, _>>()?)
+) -> Result<(), StoreError> {
+    let others = i64::try_from(MAX_GRANTS_PER_OWNER.saturating_sub(1)).map_err(corrupt)?;
+    let reason = RevocationReason::Overflow.as_str();
+    connection
+        .prepare_cached(
+            "UPDATE grants SET revoked_reason = ?2, revoked_at = ?3, expires_at = max(access_expires_at, ?4),
+             revoked_from_address = ?5, revoked_from_agent = ?6
+             WHERE owner = ?1 AND id IN (
+                 SELECT id FROM grants WHERE owner = ?1 AND revoked_at IS NULL AND expires_at > ?3
+                 ORDER BY created_at DESC, id DESC LIMIT -1 OFFSET ?7)",
+        )?
+        .execute(params![owner.0, reason, now.0, now.plus(TOMBSTONE_MS).0, from.address, from.agent, others])?;
+    Ok(())
 }
 
 fn grant_id(row: &Row<'_>) -> rusqlite::Result<GrantId> {

@@ -56,22 +56,15 @@ impl CodeStore for RedisStore {
                 call.arg(presented.access_token_lifetime_ms).arg(TOMBSTONE_MS);
                 call.arg(self.connection.clock_offset_ms()).arg(records::cookie_mode(presented.delivery));
                 call.arg(presented.grant.to_string()).arg(MAX_GRANTS_PER_OWNER);
-                call.arg(grant_record::origin(&presented.from));
+                call.arg(grant_record::origin(&presented.from)).arg(keys::grant_prefix(presented.owner));
                 call
             })
             .await?;
-        let (redemption, beyond, oldest) = Reply::parse(values)?.redemption()?;
-        match redemption {
-            Redemption::Redeemed { live, .. } => {
-                let overflow = self.overflow(presented.owner, beyond, oldest).await?;
-                Ok(Redemption::Redeemed { live, overflow })
-            }
-            Redemption::Replayed => {
-                // The grant is revoked; the client hears of it when no failover can bring it back.
-                self.connection.run_durably::<i64>(&grant, |_| self.scripts.confirm_revoked.on([&grant])).await?;
-                Ok(Redemption::Replayed)
-            }
-            other => Ok(other),
+        let redemption = Reply::parse(values)?.redemption()?;
+        if let Redemption::Replayed = redemption {
+            // The grant is revoked; the client hears of it when no failover can bring it back.
+            self.connection.run_durably::<i64>(&grant, |_| self.scripts.confirm_revoked.on([&grant])).await?;
         }
+        Ok(redemption)
     }
 }

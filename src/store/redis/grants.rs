@@ -13,38 +13,10 @@ use super::{
 use crate::{
     ids::{GrantId, OwnerId},
     store::{
-        Changed, GrantCreation, GrantRecord, GrantStatus, GrantStore, MAX_GRANTS_PER_OWNER, NewGrant, Origin,
-        OwnerStanding, Presented, RevocationReason, Rotation, StoreError, TOMBSTONE_MS,
+        Changed, GrantCreation, GrantRecord, GrantStore, MAX_GRANTS_PER_OWNER, NewGrant, Origin, OwnerStanding,
+        Presented, RevocationReason, Rotation, StoreError, TOMBSTONE_MS,
     },
 };
-
-impl RedisStore {
-    /// The oldest live grants beyond the cap; dead ones only leave the index.
-    pub(super) async fn overflow(
-        &self,
-        owner: OwnerId,
-        beyond: usize,
-        oldest: Vec<String>,
-    ) -> Result<Vec<GrantId>, StoreError> {
-        let mut overflow = Vec::new();
-        let mut left = beyond;
-        for id in oldest.iter().filter_map(|text| GrantId::parse(text)) {
-            if left == 0 {
-                break;
-            }
-            left -= 1;
-            match self.grant(owner, id).await? {
-                Some(GrantRecord { status: GrantStatus::Active, .. }) => overflow.push(id),
-                _ => {
-                    let mut remove = cmd("ZREM");
-                    remove.arg(keys::grants_of(owner)).arg(id.to_string());
-                    self.connection.query::<i64>(&remove).await?;
-                }
-            }
-        }
-        Ok(overflow)
-    }
-}
 
 #[async_trait]
 impl GrantStore for RedisStore {
@@ -68,20 +40,17 @@ impl GrantStore for RedisStore {
                 call.arg(grant.access_token_lifetime_ms).arg(MAX_GRANTS_PER_OWNER);
                 call.arg(records::cookie_mode(grant.delivery));
                 call.arg(grant_record::origin(&grant.from));
+                call.arg(TOMBSTONE_MS).arg(keys::grant_prefix(grant.owner));
                 if let Some(ticket) = &grant.settles {
                     settlement(&mut call, ticket);
                 }
                 call
             })
             .await?;
-        let mut reply = Reply::parse(values)?;
+        let reply = Reply::parse(values)?;
         let now = reply.now;
         match reply.code.as_str() {
-            "OK" => {
-                let beyond: usize = reply.number()?;
-                let overflow = self.overflow(grant.owner, beyond, reply.texts()?).await?;
-                Ok(GrantCreation::Stored { now, overflow })
-            }
+            "OK" => Ok(GrantCreation::Stored { now }),
             "OW" => Ok(GrantCreation::OwnerChanged),
             "TL" => Ok(GrantCreation::TooLate { now }),
             code => Err(StoreError::Corrupt(format!("redis: unknown code {code}"))),
@@ -122,10 +91,6 @@ impl GrantStore for RedisStore {
             call.arg(grant_record::origin(from));
             call
         };
-        // The oldest grants beyond the cap: nothing is lost when one of them comes back, and a login does not wait.
-        if reason == RevocationReason::Overflow {
-            return self.connection.run(&key, self.connection.deadline(), prepare).await.map(changed);
-        }
         self.connection.run_durably(&key, prepare).await.map(changed)
     }
 

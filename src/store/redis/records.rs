@@ -188,20 +188,6 @@ impl Reply {
         self.number::<i64>().map(Timestamp)
     }
 
-    pub(super) fn texts(&mut self) -> Result<Vec<String>, StoreError> {
-        match self.values.next() {
-            Some(Value::Array(values)) => {
-                let mut inner = Self { values: values.into_iter(), code: String::new(), now: self.now };
-                let mut texts = Vec::with_capacity(inner.values.len());
-                while inner.values.len() > 0 {
-                    texts.push(inner.text()?);
-                }
-                Ok(texts)
-            }
-            other => Err(corrupt(&format!("unexpected answer {other:?}"))),
-        }
-    }
-
     fn reason(&mut self) -> Result<RevocationReason, StoreError> {
         RevocationReason::parse(&self.text()?).ok_or_else(|| corrupt("unknown reason"))
     }
@@ -221,16 +207,15 @@ impl Reply {
         }
     }
 
-    /// The outcome of `redeem.lua`: the redemption, and for a new grant how many are beyond the cap and the oldest.
-    pub(super) fn redemption(mut self) -> Result<(Redemption, usize, Vec<String>), StoreError> {
+    /// The outcome of `redeem.lua`.
+    pub(super) fn redemption(mut self) -> Result<Redemption, StoreError> {
         let refusal = match self.code.as_str() {
             "OK" => {
                 let (_, live) = grant_record::live(&self.bytes()?, None, &[])?;
-                let redeemed = Redemption::Redeemed { live, overflow: Vec::new() };
-                return Ok((redeemed, self.number()?, self.texts()?));
+                return Ok(Redemption::Redeemed(live));
             }
-            "RP" => return Ok((Redemption::Replayed, 0, Vec::new())),
-            "TL" => return Ok((Redemption::TooLate { now: self.now }, 0, Vec::new())),
+            "RP" => return Ok(Redemption::Replayed),
+            "TL" => return Ok(Redemption::TooLate { now: self.now }),
             "NF" => CodeRefusal::Unknown,
             "WF" => CodeRefusal::WrongSecret,
             "WC" => CodeRefusal::WrongClient {
@@ -244,7 +229,7 @@ impl Reply {
             "PK" => CodeRefusal::Challenge,
             code => return Err(corrupt(&format!("unknown code {code}"))),
         };
-        Ok((Redemption::Refused(refusal), 0, Vec::new()))
+        Ok(Redemption::Refused(refusal))
     }
 
     /// The outcome of `poll_device.lua`.

@@ -1,8 +1,8 @@
 -- What the scripts that make grants begin with. Follows grant.lua.
 local function earlier(a, b) if a < b then return a end return b end
 
--- Stores a new grant and indexes it. Returns its expiry, its absolute expiry, how many grants of its owner are beyond the
--- cap, and the oldest of them.
+-- Stores a new grant and indexes it; the owner's oldest that have no room beside it are revoked. Returns its expiry and its
+-- absolute expiry.
 local function create(key, index, now, offset, new)
   local abs = now + new.absolute
   local expires = earlier(now + new.idle, abs)
@@ -13,11 +13,20 @@ local function create(key, index, now, offset, new)
     .. struct.pack(CODE, #new.code, new.code, #new.request, new.request), 'PXAT', expires - offset)
 
   redis.call('ZREMRANGEBYSCORE', index, '-inf', now)
+  local beyond = redis.call('ZCARD', index) + 1 - new.most
+  if beyond > 0 then
+    for _, id in ipairs(redis.call('ZRANGE', index, 0, beyond - 1)) do
+      redis.call('ZREM', index, id)
+      local oldest = redis.call('GET', new.prefix .. id)
+      local _, revoked = active(oldest or 'A')
+      if oldest and not revoked then
+        revoke(new.prefix .. id, oldest, 'overflow', now, offset, new.tombstone, new.from)
+      end
+    end
+  end
   redis.call('ZADD', index, abs, new.id)
   -- The index lives as long as its last grant may.
   local last = redis.call('ZRANGE', index, -1, -1, 'WITHSCORES')
   redis.call('PEXPIREAT', index, tonumber(last[2]) - offset)
-  local beyond = redis.call('ZCARD', index) - new.most
-  if beyond <= 0 then return expires, abs, 0, {} end
-  return expires, abs, beyond, redis.call('ZRANGE', index, 0, beyond + 8)
+  return expires, abs
 end

@@ -4,11 +4,11 @@
 -- ARGV 1 code hash  2 client_id  3 client epoch  4 hash of the redirect_uri  5 challenge  6 deadline (ms)
 --      7 request id  8 family hash  9 key id  10 idle (ms)  11 absolute (ms)  12 grace (ms)
 --      13 access token lifetime (ms)  14 tombstone (ms)  15 clock offset (ms)  16 '1' in cookie mode  17 grant id
---      18 most grants an owner may have  19 where from, as in USE
+--      18 most grants an owner may have  19 where from, as in USE  20 what all grant keys of the owner begin with
 -- Returns the code, the store's time, and what the code needs:
 --   TL too late | NF unknown | WF wrong secret | WC wrong client, its client | RV revoked, reason | XP expired
 --   OW owner changed | CE client changed | RD redirect_uri | PK challenge | RP replayed
---   OK: `live` of grant.lua, the number of indexed grants beyond the cap, and the oldest of them
+--   OK: `live` of grant.lua
 -- Atomic because two requests with one code must not both find it good.
 -- allow-oom: replays must be revoked in a full store as well, and a code is about to be given back.
 local T = redis.call('TIME')
@@ -29,7 +29,7 @@ if stored then
   if revoked then return {'RV', now, revoked} end
   if owner[1] and request == ARGV[7] then
     local expires = earlier(since + idle, abs)
-    return {'OK', now, live('OK', now, generation, key, since, expires, abs, owner[3], scope, audience), 0, {}}
+    return {'OK', now, live('OK', now, generation, key, since, expires, abs, owner[3], scope, audience)}
   end
   revoke(KEYS[2], stored, 'code_replay', now, offset, tonumber(ARGV[14]), ARGV[19])
   redis.call('ZREM', KEYS[4], ARGV[17])
@@ -48,10 +48,10 @@ if now >= tonumber(c[5]) then return {'XP', now} end
 if c[6] ~= ARGV[4] then return {'RD', now} end
 if c[7] ~= ARGV[5] then return {'PK', now} end
 
-local expires, abs, beyond, oldest = create(KEYS[2], KEYS[4], now, offset, {
+local expires, abs = create(KEYS[2], KEYS[4], now, offset, {
   id = ARGV[17], owner_epoch = c[3], family = ARGV[8], key = ARGV[9], client = c[2], client_epoch = c[4], scope = c[8],
   audience = c[9], idle = tonumber(ARGV[10]), absolute = tonumber(ARGV[11]), grace = ARGV[12],
   access = tonumber(ARGV[13]), most = tonumber(ARGV[18]), delivery = ARGV[16], from = ARGV[19],
-  code = ARGV[1], request = ARGV[7],
+  code = ARGV[1], request = ARGV[7], tombstone = tonumber(ARGV[14]), prefix = ARGV[20],
 })
-return {'OK', now, live('OK', now, 1, ARGV[9], now, expires, abs, owner[3], c[8], c[9]), beyond, oldest}
+return {'OK', now, live('OK', now, 1, ARGV[9], now, expires, abs, owner[3], c[8], c[9])}

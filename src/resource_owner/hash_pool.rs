@@ -14,9 +14,10 @@ use tokio::sync::oneshot;
 use super::password::{HashError, Hasher, Password, Verdict};
 use crate::{config::Passwords, secret::SecretText};
 
-/// How much the threads yield to all others, as `nice` counts: a request that needs no password does not wait for one that
-/// does, and logins still get a share of a busy machine, which the idle class would not leave them.
-const NICENESS: i32 = 5;
+/// How much the threads yield to all others, as `nice` counts, and that is as much as it knows: a request that needs no password
+/// does not wait for one that does, and is not interrupted by it. Logins still get a share of a busy machine, which the idle class
+/// would not leave them.
+const NICENESS: i32 = 19;
 /// Logins that one thread does in half a second, about: a longer queue would only make its end wait.
 const QUEUE_PER_THREAD: usize = 32;
 

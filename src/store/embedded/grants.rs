@@ -70,17 +70,7 @@ impl GrantStore for EmbeddedStore {
         from: &Origin,
     ) -> Result<usize, StoreError> {
         let from = from.clone();
-        self.writer
-            .write(move |connection, now| {
-                let mut revoke = connection.prepare_cached(
-                    "UPDATE grants SET revoked_reason = ?2, revoked_at = ?3, expires_at = max(access_expires_at, ?4),
-                     revoked_from_address = ?5, revoked_from_agent = ?6
-                     WHERE owner = ?1 AND revoked_at IS NULL AND expires_at > ?3",
-                )?;
-                let forget_at = now.plus(TOMBSTONE_MS).0;
-                Ok(revoke.execute(params![owner.0, reason.as_str(), now.0, forget_at, from.address, from.agent])?)
-            })
-            .await
+        self.writer.write(move |connection, now| revoke_all_but(connection, owner, 0, reason, &from, now)).await
     }
 
     async fn grant(&self, owner: OwnerId, id: GrantId) -> Result<Option<GrantRecord>, StoreError> {
@@ -285,19 +275,29 @@ pub(super) fn make_room(
     owner: OwnerId,
     from: &Origin,
     now: Timestamp,
-) -> Result<(), StoreError> {
-    let others = i64::try_from(MAX_GRANTS_PER_OWNER.saturating_sub(1)).map_err(corrupt)?;
-    let reason = RevocationReason::Overflow.as_str();
-    connection
-        .prepare_cached(
-            "UPDATE grants SET revoked_reason = ?2, revoked_at = ?3, expires_at = max(access_expires_at, ?4),
-             revoked_from_address = ?5, revoked_from_agent = ?6
-             WHERE owner = ?1 AND id IN (
-                 SELECT id FROM grants WHERE owner = ?1 AND revoked_at IS NULL AND expires_at > ?3
-                 ORDER BY created_at DESC, id DESC LIMIT -1 OFFSET ?7)",
-        )?
-        .execute(params![owner.0, reason, now.0, now.plus(TOMBSTONE_MS).0, from.address, from.agent, others])?;
-    Ok(())
+) -> Result<usize, StoreError> {
+    let others = MAX_GRANTS_PER_OWNER.saturating_sub(1);
+    revoke_all_but(connection, owner, others, RevocationReason::Overflow, from, now)
+}
+
+/// Revokes the owner's living grants but so many of the newest. Says how many it revoked.
+fn revoke_all_but(
+    connection: &Connection,
+    owner: OwnerId,
+    newest: usize,
+    reason: RevocationReason,
+    from: &Origin,
+    now: Timestamp,
+) -> Result<usize, StoreError> {
+    let (newest, forget_at) = (i64::try_from(newest).map_err(corrupt)?, now.plus(TOMBSTONE_MS).0);
+    let mut revoke = connection.prepare_cached(
+        "UPDATE grants SET revoked_reason = ?2, revoked_at = ?3, expires_at = max(access_expires_at, ?4),
+         revoked_from_address = ?5, revoked_from_agent = ?6
+         WHERE owner = ?1 AND id IN (
+             SELECT id FROM grants WHERE owner = ?1 AND revoked_at IS NULL AND expires_at > ?3
+             ORDER BY created_at DESC, id DESC LIMIT -1 OFFSET ?7)",
+    )?;
+    Ok(revoke.execute(params![owner.0, reason.as_str(), now.0, forget_at, from.address, from.agent, newest])?)
 }
 
 fn grant_id(row: &Row<'_>) -> rusqlite::Result<GrantId> {

@@ -24,11 +24,14 @@ pub(super) const SIGNING_KEYS: &str = "as:jk";
 
 /// What the key of every grant of an owner begins with; the grant's id follows.
 pub(super) fn grant_prefix(owner: OwnerId) -> String {
-    format!("as:g:{{{owner}}}:")
+    name(format_args!("as:g:{{{owner}}}:"))
 }
 
 pub(super) fn grant(owner: OwnerId, id: GrantId) -> String {
-    name(format_args!("as:g:{{{owner}}}:{id}"))
+    let mut name = grant_prefix(owner);
+    // Writing to memory can't fail.
+    let _ = write!(name, "{id}");
+    name
 }
 
 pub(super) fn owner(id: OwnerId) -> String {
